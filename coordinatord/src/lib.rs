@@ -1,1 +1,4 @@
+//! The source of Everwrite: the coordinator daemon and the command line.
 
+pub mod config;
+pub mod control;

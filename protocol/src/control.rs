@@ -326,3 +326,28 @@ pub struct Explanation {
     /// Is it in the index, and in which batch was it last stored?
     pub last_stored: Option<SequenceNumber>,
 }
+
+/// Body of `POST /api/v1/unprotect`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UnprotectRequest {
+    /// Root's name.
+    pub root: String,
+}
+
+/// Body of `POST /api/v1/pair`: a receiver that the command line has paired with.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PairRequest {
+    /// Receiver's name; made from the address when not given.
+    pub name: Option<String>,
+    /// `HOST:PORT`.
+    pub address: String,
+    /// SHA-256 of its certificate, 64 hexadecimal digits.
+    pub fingerprint: String,
+}
+
+/// Answer to it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PairAnswer {
+    /// Receiver's name from now on.
+    pub name: String,
+}

@@ -1,0 +1,126 @@
+//! The configuration once it is known to be right: what the rest of the source works with.
+
+use std::path::PathBuf;
+
+use everwrite_protocol::wire::Fingerprint;
+
+/// All settings, checked: names are unique and usable, every root's receiver exists.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Config {
+    /// Receivers that are trusted.
+    pub receivers: Vec<Receiver>,
+    /// Directories that are protected.
+    pub roots: Vec<Root>,
+    /// Patterns excluded in every root, gitignore syntax.
+    pub exclude: Vec<String>,
+    /// How the queue is paced.
+    pub schedule: Schedule,
+    /// How often the whole tree is compared without being asked.
+    pub scan: Scan,
+}
+
+/// A destination.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Receiver {
+    /// Name for people, unique, a plain file name.
+    pub name: String,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// Where a receiver is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// A daemon, on this machine or another.
+    Network {
+        /// `HOST:PORT`.
+        address: String,
+        /// SHA-256 of its certificate: the only one that is trusted.
+        fingerprint: Fingerprint,
+    },
+    /// The embedded receiver: the same store, in the coordinator's own process.
+    Directory(PathBuf),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Network { address, .. } => f.write_str(address),
+            Self::Directory(path) => write!(f, "dir:{}", path.display()),
+        }
+    }
+}
+
+/// A protected directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Root {
+    /// Name, unique; the first component of its paths at the receiver.
+    pub name: String,
+    /// Absolute path; bytes, maybe not UTF-8.
+    pub path: PathBuf,
+    /// Name of its receiver.
+    pub to: String,
+    /// The promise: no change waits longer than this, in milliseconds.
+    pub rpo_ms: u64,
+    /// Patterns excluded in this root, gitignore syntax.
+    pub exclude: Vec<String>,
+}
+
+/// How the queue is paced. The units that manage and process the schedule use the same rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Schedule {
+    /// Shortest interval between two batches, milliseconds; 0: each change as soon as it is seen.
+    pub interval_ms_min: u64,
+    /// Longest interval that load may stretch it to, milliseconds.
+    pub interval_ms_max: u64,
+}
+
+/// The background comparison of disk and index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Scan {
+    /// From the end of one full scan to the start of the next, seconds; 0: only when needed.
+    pub interval_s: u64,
+}
+
+/// Promise of a root that names none, milliseconds.
+pub const RPO_MS_DEFAULT: u64 = 1_000;
+/// Shortest promise that can be asked for, milliseconds.
+pub const RPO_MS_MIN: u64 = 10;
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            interval_ms_min: 1,
+            interval_ms_max: 500,
+        }
+    }
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self {
+            interval_s: 24 * 60 * 60,
+        }
+    }
+}
+
+impl Config {
+    /// The root of that name.
+    pub fn root(&self, name: &str) -> Option<&Root> {
+        self.roots.iter().find(|root| root.name == name)
+    }
+
+    /// The receiver of that name.
+    pub fn receiver(&self, name: &str) -> Option<&Receiver> {
+        self.receivers.iter().find(|receiver| receiver.name == name)
+    }
+
+    /// The innermost root that holds `path` (absolute, without `..`).
+    pub fn root_of(&self, path: &std::path::Path) -> Option<&Root> {
+        let holding = self
+            .roots
+            .iter()
+            .filter(|root| path.starts_with(&root.path));
+        holding.max_by_key(|root| root.path.as_os_str().len())
+    }
+}

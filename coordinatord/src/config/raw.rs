@@ -1,0 +1,49 @@
+//! The configuration as written by people: every key optional where there is a default, unknown
+//! keys refused. Turned into a [`Config`](super::Config) once, by [`super::check`].
+
+use everwrite_protocol::control::PathText;
+use serde::Deserialize;
+
+/// `config.toml`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawConfig {
+    pub(super) exclude: Vec<String>,
+    pub(super) schedule: RawSchedule,
+    pub(super) scan: RawScan,
+    pub(super) receivers: Vec<RawReceiver>,
+    pub(super) roots: Vec<RawRoot>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawReceiver {
+    pub(super) name: String,
+    pub(super) address: Option<String>,
+    pub(super) fingerprint: Option<String>,
+    pub(super) directory: Option<PathText>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRoot {
+    pub(super) name: String,
+    pub(super) path: PathText,
+    pub(super) to: String,
+    pub(super) rpo_ms: Option<u64>,
+    #[serde(default)]
+    pub(super) exclude: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawSchedule {
+    pub(super) interval_ms_min: Option<u64>,
+    pub(super) interval_ms_max: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawScan {
+    pub(super) interval_s: Option<u64>,
+}
