@@ -39,7 +39,8 @@ pub enum FileModification<'a> {
     Name {
         /// The directory that holds the name.
         directory: Inode,
-        /// The last component of the path, without slashes.
+        /// The last component of the path, without slashes. Empty: some name of the directory, the
+        /// shim can't tell which.
         name: &'a [u8],
         /// What the call does.
         change: NameChange,
@@ -57,6 +58,8 @@ pub enum FileModification<'a> {
         /// `RENAME_EXCHANGE`: both names still exist.
         exchange: bool,
     },
+    /// Something changed, the shim can't tell where: look everywhere.
+    Anywhere,
 }
 
 /// First and only message of a shim on the local socket. Peer credentials come from the kernel.

@@ -22,7 +22,10 @@
 //! # When there is no room
 //! A full shard widens into a hull (`dev`, `ino`, lowest and highest byte), full hulls raise
 //! [`SegmentHeader::all_dirty`]. Full message slots widen into a hull of the directory with
-//! [`HULL_NAMES`], then `all_dirty`. Widening is never loss.
+//! [`HULL_NAMES`], then `all_dirty`. Widening is never loss: hulls and `all_dirty` have no two phases,
+//! so a shim raises them before its system call and once more after it, and a process that died may
+//! not have come to the second: when it is gone, every hull in use counts as raised once more, and so
+//! does an `all_dirty` that was ever raised.
 
 use core::mem::size_of;
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -71,9 +74,9 @@ pub mod operation {
     pub const MAP: u32 = 6;
     /// The program asked for durability (`fsync` family): a good place for a cut.
     pub const SYNC: u32 = 7;
-    /// An open run of plain writes: `offset .. offset + length` so far, assuming that nobody else
-    /// moves the file offset. Becomes [`WRITE`] when verified, [`WHOLE`] when not. Left behind by a
-    /// dead process it means [`WHOLE`].
+    /// A run of plain writes: `offset .. offset + length`, if nobody else moved the file offset.
+    /// INTENT while one of its calls is under way, DONE between them. The reader may take it when
+    /// DONE, as a [`WRITE`] that is still owed its proof, see [`RangeSlot::chain`](super::RangeSlot).
     pub const RUN: u32 = 8;
     /// A shared writable mapping of the file ended (`munmap`) or was flushed (`msync`).
     pub const UNMAP: u32 = 9;
@@ -106,9 +109,10 @@ pub struct SegmentHeader {
     pub all_dirty: AtomicU32,
     /// Next shard to be given to a thread.
     pub shard_next: AtomicU32,
-    /// Calls announced.
+    /// Slots announced, roughly: calls that were coalesced count once, threads may overwrite each
+    /// other's count.
     pub hints: AtomicU64,
-    /// Calls that had to be widened.
+    /// Calls that had to be widened, as roughly.
     pub widened: AtomicU64,
     /// Inner contradictions that the shim noticed; after three it turns itself off.
     pub faults: AtomicU32,
@@ -135,8 +139,15 @@ pub struct RangeSlot {
     pub thread: AtomicU32,
     /// Tells a reused inode apart: birth time in nanoseconds, truncated; 0 when not known.
     pub birth: AtomicU64,
-    /// Zero.
-    pub reserved: AtomicU64,
+    /// Names the chain of runs that the slot belongs to; 0: none.
+    ///
+    /// A chain is what one descriptor of one process writes by plain `write`. A taken
+    /// [`operation::RUN`] leaves its chain owing a proof of where the bytes went; a later slot of the
+    /// chain with another operation settles that ([`operation::WRITE`], which may be of length 0 when
+    /// all taken runs were right, or wider, or [`operation::WHOLE`]). A chain that still owes its
+    /// proof when the process is gone means [`operation::WHOLE`], and so does a RUN that the process
+    /// left behind as INTENT.
+    pub chain: AtomicU64,
 }
 
 /// A ring of range slots.
