@@ -1,0 +1,123 @@
+//! What the intake tells: hints.
+//!
+//! A hint says where to look and who was there. It carries no data, decides nothing, may be early,
+//! late, doubled, too wide or forged; whoever gets it looks at the file system.
+
+use std::time::Instant;
+
+use everwrite_protocol::ids::Name;
+use everwrite_protocol::local::Inode;
+
+/// Names a process image in the table of origins, see [`Intake::origin`](super::Intake::origin).
+/// Never given twice while the daemon runs, so that an old hint can't name a newer program.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct OriginId(pub u32);
+
+impl OriginId {
+    /// Nobody in particular: what a scan found.
+    pub const SCAN: Self = Self(0);
+}
+
+/// One place to look at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hint {
+    /// Who was there.
+    pub origin: OriginId,
+    /// When the hint was drained from the shim's segment.
+    pub at: Instant,
+    /// Where to look, and for what.
+    pub what: What,
+}
+
+/// Where to look, and for what. `birth` tells a reused inode apart (nanoseconds of the time of
+/// birth, truncated); 0 when not known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum What {
+    /// Bytes `offset .. offset + length` may have changed; `length` is `u64::MAX` for "to the end".
+    Write {
+        /// The file.
+        file: Inode,
+        /// Its birth.
+        birth: u64,
+        /// First byte.
+        offset: u64,
+        /// Length in bytes.
+        length: u64,
+    },
+    /// Bytes were appended; what lies beyond the known size is new.
+    Append {
+        /// The file.
+        file: Inode,
+        /// Its birth.
+        birth: u64,
+    },
+    /// The size was set: look at it.
+    Size {
+        /// The file.
+        file: Inode,
+        /// Its birth.
+        birth: u64,
+    },
+    /// Content changed, no telling where.
+    Whole {
+        /// The file.
+        file: Inode,
+        /// Its birth.
+        birth: u64,
+    },
+    /// Mode, owner, times or extended attributes changed.
+    Attributes {
+        /// The file.
+        file: Inode,
+        /// Its birth.
+        birth: u64,
+    },
+    /// A range is mapped shared and writable: stores to it are not announced.
+    Mapped {
+        /// The file.
+        file: Inode,
+        /// Its birth.
+        birth: u64,
+        /// First byte.
+        offset: u64,
+        /// Length in bytes.
+        length: u64,
+    },
+    /// A shared writable mapping of the file ended, or was flushed.
+    Unmapped {
+        /// The file.
+        file: Inode,
+        /// Its birth.
+        birth: u64,
+    },
+    /// A program asked for durability of the file: a good place for a cut.
+    Sync {
+        /// The file.
+        file: Inode,
+    },
+    /// A name may have come, gone, or changed what it stands for.
+    Name {
+        /// The directory that holds the name.
+        directory: Inode,
+        /// The name.
+        name: Name,
+    },
+    /// A name moved, or two were exchanged. Both are to be looked at.
+    Rename {
+        /// Directory of the old name.
+        old_directory: Inode,
+        /// Old name.
+        old_name: Name,
+        /// Directory of the new name.
+        new_directory: Inode,
+        /// New name.
+        new_name: Name,
+    },
+    /// Some names in the directory changed, no telling which.
+    Names {
+        /// The directory.
+        directory: Inode,
+    },
+    /// Something was lost: look everywhere.
+    Everything,
+}

@@ -1,0 +1,319 @@
+//! The policy page: the one thing that every shim may know without asking.
+//!
+//! Programs map the page once and keep it for life. So a page that exists and is sound is used
+//! again *in place* at the next start (a new file would leave running programs looking at a dead
+//! one), and a new page appears under its name only when it is whole.
+//!
+//! Every change keeps a reader in the middle of it on the safe side: a device that stays watched is
+//! never missing from the list for a moment, and a device that is added raises the epoch, because
+//! shims remember which descriptors were none of their business.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::{Mutex, PoisonError};
+
+use everwrite_protocol::local::{
+    LOCAL_VERSION, POLICY_BYTES, POLICY_DEVICES_MAX, POLICY_FILE_NAME, POLICY_MAGIC, PolicyPage,
+};
+use rustix::time::ClockId;
+
+use super::error::{IntakeError, TooManyDevices};
+use super::memory::Shared;
+
+/// The page of this coordinator, mapped.
+pub(super) struct Policy {
+    page: Shared<PolicyPage>,
+    /// Held while the list of devices is rewritten.
+    writing: Mutex<()>,
+}
+
+impl Policy {
+    /// Takes over the page in `run_directory`, or makes one: a new epoch, alive, the switch off, no
+    /// device watched.
+    pub(super) fn open(run_directory: &Path) -> Result<Self, IntakeError> {
+        let path = run_directory.join(POLICY_FILE_NAME);
+        Self::begin(&path).map_err(|source| IntakeError::Policy { path, source })
+    }
+
+    fn begin(path: &Path) -> io::Result<Self> {
+        let page = match reuse(path)? {
+            Some(page) => page,
+            None => create(path)?,
+        };
+        let policy = Self {
+            page,
+            writing: Mutex::new(()),
+        };
+        policy.page.switch_on.store(0, Release);
+        policy.page.hold.store(0, Release);
+        policy.page.device_count.store(0, Release);
+        policy.beat();
+        policy.renew_epoch()?;
+        Ok(policy)
+    }
+
+    /// Tells every shim that this coordinator lives.
+    pub(super) fn beat(&self) {
+        self.page.heartbeat_s.store(monotonic_s(), Release);
+    }
+
+    /// The epoch under which shims attach now.
+    pub(super) fn epoch(&self) -> u64 {
+        self.page.epoch.load(Acquire)
+    }
+
+    /// Off: every hook passes straight through.
+    pub(super) fn set_switch(&self, on: bool) {
+        self.page.switch_on.store(u32::from(on), Release);
+    }
+
+    /// Watches exactly `devices` (`st_dev`), or as many of them as there is room for.
+    pub(super) fn set_devices(&self, devices: &[u64]) -> Result<(), TooManyDevices> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.devices();
+        let list = rearranged(&old, devices);
+        let places = list.iter().zip(&self.page.devices);
+        places.for_each(|(device, place)| place.store(*device, Release));
+        self.page.device_count.store(list.len() as u32, Release);
+        if list
+            .iter()
+            .any(|device| *device != 0 && !old.contains(device))
+        {
+            // Without random numbers the next number does as well: it only has to differ.
+            let next = random().unwrap_or_else(|_| self.epoch().wrapping_add(1));
+            self.page.epoch.store(next, Release);
+        }
+        match devices.len() {
+            wanted if wanted > POLICY_DEVICES_MAX => Err(TooManyDevices { wanted }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says that nobody is alive any more, without waiting for the heartbeat to grow stale.
+    pub(super) fn farewell(&self) {
+        self.page.switch_on.store(0, Release);
+        self.page.heartbeat_s.store(0, Release);
+    }
+
+    fn devices(&self) -> Vec<u64> {
+        let count = self.page.device_count.load(Acquire) as usize;
+        self.page
+            .devices
+            .iter()
+            .take(count)
+            .map(|device| device.load(Acquire))
+            .collect()
+    }
+
+    fn renew_epoch(&self) -> io::Result<()> {
+        self.page.epoch.store(random()?, Release);
+        Ok(())
+    }
+}
+
+/// `wanted` in an order in which what was watched and stays keeps its place, so that a reader who
+/// looks while the list is written never misses it. What is new takes the places that become free;
+/// a place that stays free holds 0, which is no file system.
+fn rearranged(old: &[u64], wanted: &[u64]) -> Vec<u64> {
+    let mut unique: Vec<u64> = Vec::new();
+    for device in wanted {
+        if !unique.contains(device) && unique.len() < POLICY_DEVICES_MAX {
+            unique.push(*device);
+        }
+    }
+    let mut new = unique
+        .iter()
+        .copied()
+        .filter(|device| !old.contains(device));
+    let mut list = Vec::with_capacity(POLICY_DEVICES_MAX);
+    for device in old {
+        list.push(if unique.contains(device) {
+            *device
+        } else {
+            new.next().unwrap_or(0)
+        });
+    }
+    list.extend(new);
+    let used = list
+        .iter()
+        .rposition(|device| *device != 0)
+        .map_or(0, |last| last + 1);
+    list.truncate(used);
+    list
+}
+
+/// Maps the page at `path` if it is one of ours that running programs can go on using.
+fn reuse(path: &Path) -> io::Result<Option<Shared<PolicyPage>>> {
+    let no_follow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(no_follow)
+        .open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A link in its place (ELOOP) is not ours; it is replaced as any other strange thing.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    if !is_ours(&file)? {
+        return Ok(None);
+    }
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    let page = Shared::<PolicyPage>::map(&file)?;
+    let sound = page.magic.load(Acquire) == POLICY_MAGIC
+        && page.version.load(Acquire) == LOCAL_VERSION
+        && page.device_count.load(Acquire) as usize <= POLICY_DEVICES_MAX;
+    Ok(sound.then_some(page))
+}
+
+/// A plain file of the right size, of this user, under one name only.
+fn is_ours(file: &File) -> io::Result<bool> {
+    let facts = file.metadata()?;
+    Ok(facts.is_file()
+        && facts.len() == POLICY_BYTES as u64
+        && facts.uid() == rustix::process::geteuid().as_raw()
+        && facts.nlink() == 1)
+}
+
+/// Makes a page beside `path`, and gives it its name when it is whole.
+fn create(path: &Path) -> io::Result<Shared<PolicyPage>> {
+    let new = path.with_extension("new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&new)?;
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    // Blocks are had now: a store into a hole of a full disk would be SIGBUS.
+    rustix::fs::fallocate(
+        &file,
+        rustix::fs::FallocateFlags::empty(),
+        0,
+        POLICY_BYTES as u64,
+    )?;
+    let page = Shared::<PolicyPage>::map(&file)?;
+    page.version.store(LOCAL_VERSION, Relaxed);
+    page.magic.store(POLICY_MAGIC, Release);
+    fs::rename(&new, path)?;
+    Ok(page)
+}
+
+/// Seconds of `CLOCK_MONOTONIC`, the heartbeat's clock: the same in every process of the machine.
+pub(crate) fn monotonic_s() -> u64 {
+    u64::try_from(rustix::time::clock_gettime(ClockId::Monotonic).tv_sec).unwrap_or(0)
+}
+
+fn random() -> io::Result<u64> {
+    let mut bytes = [0u8; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    // 0 stays free for "never attached".
+    Ok(u64::from_le_bytes(bytes).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn watched(policy: &Policy) -> Vec<u64> {
+        let mut devices = policy.devices();
+        devices.retain(|device| *device != 0);
+        devices.sort_unstable();
+        devices
+    }
+
+    #[test]
+    fn a_restart_keeps_the_file_and_changes_the_epoch() {
+        let home = tempfile::tempdir().unwrap();
+        let first = Policy::open(home.path()).unwrap();
+        first.set_devices(&[1, 2]).unwrap();
+        first.set_switch(true);
+        let epoch = first.epoch();
+        let second = Policy::open(home.path()).unwrap();
+        assert_ne!(second.epoch(), epoch);
+        assert_eq!(
+            first.epoch(),
+            second.epoch(),
+            "a program that mapped the old page sees it"
+        );
+        assert_eq!(second.page.switch_on.load(Acquire), 0);
+        assert!(watched(&second).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_page_is_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(POLICY_FILE_NAME);
+        fs::write(&path, [1; POLICY_BYTES]).unwrap();
+        assert!(Policy::open(home.path()).is_ok());
+        fs::write(&path, "short").unwrap();
+        assert!(Policy::open(home.path()).is_ok());
+        fs::remove_file(&path).unwrap();
+        let elsewhere = home.path().join("elsewhere");
+        fs::write(&elsewhere, "untouched").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert!(Policy::open(home.path()).is_ok());
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"untouched");
+        let facts = fs::symlink_metadata(&path).unwrap();
+        assert!(facts.is_file() && facts.permissions().mode() & 0o777 == 0o644);
+    }
+
+    #[test]
+    fn an_added_device_raises_the_epoch_and_a_removed_one_does_not() {
+        let home = tempfile::tempdir().unwrap();
+        let policy = Policy::open(home.path()).unwrap();
+        let epochs = [&[5u64, 6][..], &[6], &[6], &[6, 5]].map(|devices| {
+            policy.set_devices(devices).unwrap();
+            policy.epoch()
+        });
+        assert_eq!(epochs[0], epochs[1]);
+        assert_eq!(epochs[1], epochs[2]);
+        assert_ne!(epochs[2], epochs[3]);
+    }
+
+    #[test]
+    fn too_many_devices_are_said() {
+        let home = tempfile::tempdir().unwrap();
+        let policy = Policy::open(home.path()).unwrap();
+        let devices: Vec<u64> = (1..=65).collect();
+        assert_eq!(
+            policy.set_devices(&devices),
+            Err(TooManyDevices { wanted: 65 })
+        );
+        assert_eq!(watched(&policy).len(), POLICY_DEVICES_MAX);
+    }
+
+    proptest! {
+        /// Whatever the lists, what stays is in the same place before and after.
+        #[test]
+        fn what_stays_is_never_missing(
+            old in proptest::collection::vec(1u64..90, 0..64),
+            wanted in proptest::collection::vec(1u64..90, 0..80),
+        ) {
+            let old = rearranged(&[], &old);
+            let new = rearranged(&old, &wanted);
+            prop_assert!(new.len() <= POLICY_DEVICES_MAX);
+            for (at, device) in old.iter().enumerate().filter(|(_, device)| new.contains(device)) {
+                prop_assert_eq!(new[at], *device);
+            }
+            let mut unique = wanted.clone();
+            unique.sort_unstable();
+            unique.dedup();
+            let missing = unique.iter().filter(|device| !new.contains(device)).count();
+            prop_assert_eq!(missing, unique.len().saturating_sub(POLICY_DEVICES_MAX));
+            prop_assert!(new.iter().all(|device| *device == 0 || unique.contains(device)));
+        }
+    }
+}
