@@ -1,0 +1,108 @@
+//! What changed in a file, when all that is known is that it did.
+//!
+//! [`ladder`] compares the content on the disk with what the receiver holds, one rung after the
+//! other, each finer and dearer than the one before, and gives a [`Plan`]: the new content in
+//! pieces, of which only [`Piece::Data`] has to travel.
+
+mod read_at;
+
+use everwrite_protocol::ids::{FileId, SequenceNumber};
+
+pub use read_at::ReadAt;
+
+use crate::network_backup::{Ask, AskError};
+
+/// A piece of the *new* content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Piece {
+    /// As in the base, at the same place.
+    Same {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// In the base too, at another place.
+    Copy {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+        /// First byte in the base.
+        from_offset: u64,
+    },
+    /// Has to be sent.
+    Data {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// Nothing there; reads as zeros.
+    Hole {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+}
+
+/// What may be done with the pieces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// The base itself is changed: no [`Piece::Copy`].
+    InPlace,
+    /// A new file is built beside the base, which may be copied from at any place.
+    Rebuild,
+}
+
+/// How the new content comes from the base.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// Ascending, without gaps, from 0 to the length of the new content.
+    pub pieces: Vec<Piece>,
+    /// No [`Piece::Copy`] among them.
+    pub in_place: bool,
+    /// BLAKE3 of the new content as it was read.
+    pub digest: [u8; 32],
+}
+
+/// Why there is no plan. The content can always be sent whole instead.
+#[derive(Debug, thiserror::Error)]
+pub enum LadderError {
+    /// The new content can't be read.
+    #[error("read: {0}")]
+    Read(#[from] std::io::Error),
+    /// The new content became shorter while it was read.
+    #[error("the file became shorter while it was read")]
+    Shrunk,
+    /// The receiver's file is not as long as the index says.
+    #[error("the receiver's file has {found} bytes, the index says {expected}")]
+    Base {
+        /// By the index.
+        expected: u64,
+        /// At the receiver.
+        found: u64,
+    },
+    /// The receiver did not answer.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// It answered nonsense.
+    #[error("the receiver's {0} can't be meant")]
+    Nonsense(&'static str),
+}
+
+/// Compares `new_len` bytes of `new` with `base` (`base_len` bytes) as it is at the receiver once
+/// batch `after` is in its mirror.
+pub async fn ladder(
+    new: &impl ReadAt,
+    new_len: u64,
+    base: FileId,
+    base_len: u64,
+    after: SequenceNumber,
+    receiver: &impl Ask,
+    mode: Mode,
+) -> Result<Plan, LadderError> {
+    let _ = (new, new_len, base, base_len, after, receiver, mode);
+    unimplemented!("lands next")
+}
