@@ -1,5 +1,6 @@
 //! The source of Everwrite: the coordinator daemon and the command line.
 
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod delta;

@@ -8,16 +8,20 @@ mod change;
 mod check;
 mod checked;
 mod file;
+mod lock;
 mod paths;
 mod problem;
 mod raw;
+mod source_id;
 mod switch;
 
 pub use change::absolute_destination;
 pub use checked::{Config, Place, RPO_MS_DEFAULT, RPO_MS_MIN, Receiver, Root, Scan, Schedule};
 pub use file::replace;
+pub use lock::{HomeLock, LockError};
 pub use paths::{HOME_VARIABLE, Paths};
 pub use problem::{ConfigError, Problem};
+pub use source_id::source_id;
 pub use switch::SwitchState;
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 //!
 //! Names need not be UTF-8; patterns, being text, are. Unlike git, `{a,b}` means either of the two.
 
+mod explain;
+
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -16,6 +18,8 @@ use std::path::{Path, PathBuf};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::config::{Config, Place, Root};
+
+pub use explain::explain;
 
 /// Name of the file with a root's own rules, at its top.
 pub const RULES_FILE: &str = ".everwriteignore";

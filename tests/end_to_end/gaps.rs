@@ -1,0 +1,72 @@
+//! Times in which nobody looked: the coordinator down, the switch off, programs without the shim. A
+//! reconcile finds what happened.
+
+use everwrite_protocol::control::State;
+use harness::{Pair, shell};
+
+/// Everything that can happen to a tree, told by nobody.
+const UPHEAVAL: &str = "
+    echo new > new; mkdir -p deep/er; echo new > deep/er/new
+    echo changed >> changed; printf X | dd of=overwritten bs=1 seek=10 conv=notrunc status=none
+    rm removed; rm -r removed-tree
+    mv renamed renamed-to; mv tree-1 tree-2
+    rm file-to-directory; mkdir file-to-directory; rmdir directory-to-file; echo f > directory-to-file
+    mv swap-1 t; mv swap-2 swap-1; mv t swap-2
+    cp changed replacement; mv replacement replaced
+    chmod 600 mode; touch -d '2001-02-03 04:05:06.789' times; ln changed hard-link; ln -s changed soft-link
+";
+
+/// The tree to which that happens.
+fn before(tree: &std::path::Path) {
+    shell(
+        tree,
+        "mkdir removed-tree tree-1 directory-to-file; echo r > removed-tree/r; seq 100 > tree-1/f
+        for f in changed overwritten removed renamed file-to-directory swap-1 swap-2 replaced mode times
+        do echo this is $f > $f; done",
+    );
+}
+
+#[test]
+fn changes_while_the_coordinator_is_down() {
+    let mut pair = Pair::start_with(before);
+    pair.assert_mirrored();
+    pair.source.daemon().terminate();
+    shell(&pair.tree, UPHEAVAL);
+    pair.source.start_again();
+    pair.assert_mirrored();
+}
+
+#[test]
+fn changes_while_the_switch_is_off() {
+    let pair = Pair::start_with(before);
+    pair.assert_mirrored();
+    pair.source.everwrite(["off"]).success();
+    assert_eq!(pair.source.status().state, State::Off);
+    pair.run(UPHEAVAL);
+    pair.source.everwrite(["on"]).success();
+    pair.assert_mirrored();
+}
+
+#[test]
+fn changes_by_programs_without_the_shim() {
+    let pair = Pair::start_with(before);
+    pair.assert_mirrored();
+    shell(&pair.tree, UPHEAVAL);
+    // It found something that no hint had announced: a negative answer.
+    pair.source.everwrite(["reconcile"]).exits(1);
+    assert!(
+        pair.source.status().capture.scan.misses > 0,
+        "misses are counted"
+    );
+    pair.assert_mirrored();
+    pair.source.everwrite(["reconcile"]).success();
+}
+
+/// The same with the shim: nothing is left for a scan to find.
+#[test]
+fn changes_by_programs_with_the_shim() {
+    let pair = Pair::start_with(before);
+    pair.run(UPHEAVAL);
+    pair.assert_mirrored();
+    pair.source.everwrite(["reconcile"]).success();
+}
