@@ -1,7 +1,16 @@
 //! Everwrite's destination, in the order in which a batch passes through it.
 //!
+//! - [`identity`], [`tls`], [`pairing`]: who is there, and who may come in.
+//! - [`transport`]: frames over any stream.
+//! - [`network_backup`]: sessions with coordinators.
 //! - [`store`]: one source's store: takes batches, tells when they are stored and applied, answers
 //!   questions about the past.
 //! - [`time_expression`]: moments as people write them.
+pub mod identity;
+pub mod network_backup;
+pub mod pairing;
 pub mod store;
 pub mod time_expression;
+pub mod tls;
+pub mod transport;
+mod whole_file;

@@ -1,0 +1,107 @@
+//! The thread that puts a source's batches into its store.
+//!
+//! One per source, for as long as the store is open, whatever becomes of connections: a store that
+//! blocks (disk full) holds up this thread and nothing else, and what a dead connection had left in
+//! the queue can't mix with what its successor sends. Frames carry the number of their connection;
+//! those of any but the newest are dropped. That loses nothing: an unfinished batch begins anew
+//! with its part 0.
+
+use std::sync::Arc;
+
+use everwrite_protocol::wire::Cut;
+use everwrite_protocol::wire::frame::FrameType;
+use tokio::sync::{mpsc, watch};
+
+use super::destination::{Destination, DestinationError};
+use super::replies::Standing;
+use crate::transport::{Frame, TransportError};
+
+/// Frames waiting for the thread; each at most 2 MiB.
+const QUEUE_FRAMES: usize = 16;
+
+/// A part or a cut on its way into the store.
+pub(super) struct Arrived {
+    /// Number of the connection.
+    pub(super) connection: u64,
+    /// What came.
+    pub(super) frame: Frame<'static>,
+    /// From the thread to the connection: why it has to end.
+    pub(super) failed: mpsc::UnboundedSender<IngestError>,
+}
+
+/// Why a connection has to end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum IngestError {
+    /// The store did not take it.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+    /// It is not what it says.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+/// The way to the thread. It ends when this is dropped.
+pub(super) struct Ingest {
+    arrived: mpsc::Sender<Arrived>,
+}
+
+impl Ingest {
+    pub(super) fn start(
+        destination: &Arc<dyn Destination>,
+        standing: &Arc<watch::Sender<Standing>>,
+        newest: watch::Receiver<u64>,
+    ) -> Self {
+        let (arrived, queue) = mpsc::channel(QUEUE_FRAMES);
+        let intake = Intake {
+            destination: Arc::clone(destination),
+            standing: Arc::clone(standing),
+            newest,
+            queue,
+        };
+        tokio::task::spawn_blocking(move || intake.run());
+        Self { arrived }
+    }
+
+    /// Hands a frame over; waits while the store can't keep up.
+    pub(super) async fn put(&self, arrived: Arrived) {
+        // The thread lives as long as `self`, but for a panic in the store, which has told of itself.
+        let _ = self.arrived.send(arrived).await;
+    }
+}
+
+struct Intake {
+    destination: Arc<dyn Destination>,
+    standing: Arc<watch::Sender<Standing>>,
+    newest: watch::Receiver<u64>,
+    queue: mpsc::Receiver<Arrived>,
+}
+
+impl Intake {
+    fn run(mut self) {
+        while let Some(arrived) = self.queue.blocking_recv() {
+            let failed = arrived.failed.clone();
+            if arrived.connection == *self.newest.borrow()
+                && let Err(error) = self.store(arrived.frame)
+            {
+                // The connection may be gone; then nobody is left to be told.
+                let _ = failed.send(error);
+            }
+        }
+    }
+
+    fn store(&self, frame: Frame<'static>) -> Result<(), IngestError> {
+        match frame.frame_type {
+            FrameType::Part => Ok(self.destination.append_part(frame)?),
+            _ => self.commit(frame.decode(FrameType::Cut)?),
+        }
+    }
+
+    fn commit(&self, cut: Cut) -> Result<(), IngestError> {
+        let repeated = cut.sequence <= self.destination.stored();
+        self.destination.commit(cut)?;
+        if repeated {
+            self.standing.send_modify(|standing| standing.repeated += 1);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! Where connections come in: TCP, then TLS, then a session each.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::session::{Caller, GREETING_MAX, SessionError, serve};
+use super::source::Sources;
+use crate::identity::Identity;
+use crate::pairing::Registrar;
+use crate::tls;
+
+/// Connections at once; more wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 1024;
+/// After an `accept` that failed (no descriptors left, say), a breath.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// Accepts and serves until dropped or `sources` is closed.
+pub struct Listener {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+    registrar: Arc<Registrar>,
+    sources: Arc<Sources>,
+}
+
+impl Listener {
+    /// Serves `sources` on a bound socket.
+    pub fn new(
+        tcp: TcpListener,
+        identity: &Identity,
+        registrar: Registrar,
+        sources: Arc<Sources>,
+    ) -> Result<Self, rustls::Error> {
+        let acceptor = TlsAcceptor::from(tls::server_config(identity)?);
+        Ok(Self {
+            tcp,
+            acceptor,
+            registrar: Arc::new(registrar),
+            sources,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Serves all who come.
+    pub async fn run(self) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let permit = Arc::clone(&room).acquire_owned().await;
+            match self.tcp.accept().await {
+                Ok((stream, from)) => {
+                    let session = self.session(stream, from);
+                    tokio::spawn(async move {
+                        let _room = permit;
+                        session.await;
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("accept a connection: {error}");
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+    }
+
+    fn session(
+        &self,
+        stream: TcpStream,
+        from: SocketAddr,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let acceptor = self.acceptor.clone();
+        let (registrar, sources) = (Arc::clone(&self.registrar), Arc::clone(&self.sources));
+        async move {
+            let mut closing = sources.closing();
+            let end = tokio::select! {
+                end = handle(stream, from, acceptor, registrar, &sources) => end,
+                _ = closing.wait_for(|&closing| closing) => Ok(()),
+            };
+            match end {
+                Ok(()) => tracing::debug!(%from, "connection ended"),
+                Err(error) => tracing::info!(%from, "connection ended: {error}"),
+            }
+        }
+    }
+}
+
+async fn handle(
+    stream: TcpStream,
+    from: SocketAddr,
+    acceptor: TlsAcceptor,
+    registrar: Arc<Registrar>,
+    sources: &Arc<Sources>,
+) -> Result<(), SessionError> {
+    let io = |error: io::Error| SessionError::Transport(error.into());
+    stream.set_nodelay(true).map_err(io)?;
+    let stream = timeout(GREETING_MAX, acceptor.accept(stream))
+        .await
+        .map_err(|_| io(io::ErrorKind::TimedOut.into()))?
+        .map_err(io)?;
+    let fingerprint = tls::peer_fingerprint(stream.get_ref().1)
+        .ok_or_else(|| io(io::Error::other("the peer showed no certificate")))?;
+    let caller = Caller::Certificate {
+        fingerprint,
+        from: from.ip(),
+        registrar,
+    };
+    serve(stream, caller, sources).await
+}
