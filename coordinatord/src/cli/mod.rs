@@ -3,11 +3,15 @@
 //! Commands about the present ask the daemon; commands about the past ask the receiver, so that
 //! they work when the coordinator is dead. Exit codes and what `--json` prints are contracts.
 
+mod archive;
 mod commands;
+mod content;
 mod context;
 mod exit;
 mod initial_copy;
+mod moment;
 mod place;
+mod records;
 mod shim_library;
 mod shown;
 
@@ -44,6 +48,7 @@ struct Arguments {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Pair(pair::Pair),
     Protect(protect::Protect),
     Unprotect(unprotect::Unprotect),
     Run(run::Run),
@@ -51,7 +56,13 @@ enum Command {
     Off(off::Off),
     Status(status::StatusCommand),
     Sync(sync::Sync),
+    Checkpoint(checkpoint::Checkpoint),
     Reconcile(reconcile::Reconcile),
+    Log(log::Log),
+    Deleted(deleted::Deleted),
+    Points(points::Points),
+    Ls(ls::Ls),
+    Cat(cat::Cat),
     Explain(explain::Explain),
 }
 
@@ -108,6 +119,7 @@ fn in_runtime(arguments: Arguments) -> Result<Exit, Failure> {
 impl Command {
     async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self {
+            Self::Pair(command) => command.run(context).await,
             Self::Protect(command) => command.run(context).await,
             Self::Unprotect(command) => command.run(context).await,
             Self::Run(command) => command.run(context).await,
@@ -115,7 +127,13 @@ impl Command {
             Self::Off(command) => command.run(context).await,
             Self::Status(command) => command.run(context).await,
             Self::Sync(command) => command.run(context).await,
+            Self::Checkpoint(command) => command.run(context).await,
             Self::Reconcile(command) => command.run(context).await,
+            Self::Log(command) => command.run(context).await,
+            Self::Deleted(command) => command.run(context).await,
+            Self::Points(command) => command.run(context).await,
+            Self::Ls(command) => command.run(context).await,
+            Self::Cat(command) => command.run(context).await,
             Self::Explain(command) => command.run(context).await,
         }
     }

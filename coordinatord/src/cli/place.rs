@@ -37,6 +37,14 @@ impl Place {
         }
     }
 
+    /// Name of the root; `None`: all roots are meant.
+    pub(super) fn root(&self) -> Option<&[u8]> {
+        self.path
+            .split(|byte| *byte == b'/')
+            .next()
+            .filter(|name| !name.is_empty())
+    }
+
     /// `ROOT:path`. The root may be one that is no longer protected.
     fn in_root(root: &str, path: &[u8], config: &Config) -> Result<Self, Failure> {
         let mut names = vec![root.as_bytes()];

@@ -92,6 +92,15 @@ pub(super) fn time(timestamp: Timestamp) -> String {
     zoned.strftime("%Y-%m-%d %H:%M:%S.%3f%:z").to_string()
 }
 
+/// The same for the time of a recovery point, rounded up: given back as `--at`, it means that point
+/// and not the one before.
+pub(super) fn cut_time(timestamp: Timestamp) -> String {
+    const MILLISECOND: i64 = 1_000_000;
+    let beyond = timestamp.0.rem_euclid(MILLISECOND);
+    let up = if beyond == 0 { 0 } else { MILLISECOND - beyond };
+    time(Timestamp(timestamp.0.saturating_add(up)))
+}
+
 /// RFC 3339 with all digits, for programs.
 pub(super) fn rfc3339(timestamp: Timestamp) -> String {
     moment(timestamp).to_string()
@@ -243,6 +252,13 @@ mod tests {
         for wrong in ["", "30", "-1s", "0s", "soon"] {
             assert!(parse_span_ms(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_point_s_time_is_never_before_it() {
+        assert!(cut_time(Timestamp(1)).contains("00.001"));
+        assert!(cut_time(Timestamp(1_000_000)).contains("00.001"));
+        assert!(cut_time(Timestamp(-1)).contains("00.000"));
     }
 
     #[test]

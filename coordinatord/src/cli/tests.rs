@@ -30,6 +30,14 @@ fn the_contract_s_lines_are_taken() {
         "reconcile",
         "reconcile r --accept-empty",
         "explain /p",
+        "pair h:1#secret --name attic",
+        "checkpoint before-upgrade",
+        "log",
+        "log r:a -n 5 --before @17",
+        "deleted /d",
+        "points --checkpoints",
+        "ls --at yesterday",
+        "cat /d/f --at @17",
     ];
     for line in lines {
         if let Err(error) = parse(line) {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use everwrite_protocol::wire::Fingerprint;
 
+use crate::network_backup::Target;
+
 /// All settings, checked: names are unique and usable, every root's receiver exists.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Config {
@@ -40,6 +42,22 @@ pub enum Place {
     },
     /// The embedded receiver: the same store, in the coordinator's own process.
     Directory(PathBuf),
+}
+
+impl Place {
+    /// As the network backup unit takes it.
+    pub fn target(&self) -> Target {
+        match self {
+            Self::Network {
+                address,
+                fingerprint,
+            } => Target::Tcp {
+                address: address.clone(),
+                fingerprint: *fingerprint,
+            },
+            Self::Directory(path) => Target::Directory(path.clone()),
+        }
+    }
 }
 
 impl std::fmt::Display for Place {

@@ -54,7 +54,10 @@ fn check(name: &str) -> Result<(), Failure> {
         _ => return Ok(()),
     };
     let name = shown::path(name.as_bytes());
-    Err(Failure::usage(format!("checkpoint name `{name}`: {cause}"), "choose another"))
+    Err(Failure::usage(
+        format!("checkpoint name `{name}`: {cause}"),
+        "choose another",
+    ))
 }
 
 #[cfg(test)]

@@ -1,8 +1,15 @@
 //! One command a file: its arguments, what it asks, what it says.
 
+pub(super) mod cat;
+pub(super) mod checkpoint;
+pub(super) mod deleted;
 pub(super) mod explain;
+pub(super) mod log;
+pub(super) mod ls;
 pub(super) mod off;
 pub(super) mod on;
+pub(super) mod pair;
+pub(super) mod points;
 pub(super) mod protect;
 pub(super) mod reconcile;
 pub(super) mod run;

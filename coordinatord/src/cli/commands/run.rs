@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use clap::Args;
+use everwrite_protocol::local::RUN_DIRECTORY_VARIABLE;
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
@@ -50,6 +51,7 @@ impl Run {
         );
         if let Some(home) = context.paths.home() {
             command.env(HOME_VARIABLE, home);
+            command.env(RUN_DIRECTORY_VARIABLE, context.paths.run());
         }
         Err(not_run(&self.command[0], &command.exec()))
     }

@@ -1,0 +1,53 @@
+//! `--at TIME` and `@POINT` on the command line.
+
+use everwrite_protocol::ids::SequenceNumber;
+use everwrite_protocol::wire::At;
+use everwrite_receiver::time_expression;
+use jiff::Zoned;
+
+/// A moment, with the words it was given in.
+#[derive(Clone, Debug)]
+pub(super) struct Moment {
+    at: At,
+    text: String,
+}
+
+impl Moment {
+    /// What was asked for, or the newest recovery point.
+    pub(super) fn or_newest(moment: Option<Self>) -> At {
+        moment.map_or(At::Newest, |moment| moment.at)
+    }
+
+    /// For a query.
+    pub(super) fn at(&self) -> At {
+        self.at.clone()
+    }
+}
+
+impl std::fmt::Display for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// For clap: any moment.
+pub(super) fn parse(text: &str) -> Result<Moment, String> {
+    let at = time_expression::parse(text, &Zoned::now()).map_err(|error| error.to_string())?;
+    Ok(Moment {
+        at,
+        text: text.to_owned(),
+    })
+}
+
+/// For clap: a recovery point's number, `@17` or `17`.
+pub(super) fn parse_point(text: &str) -> Result<SequenceNumber, String> {
+    let number = text.strip_prefix('@').unwrap_or(text).parse();
+    number
+        .map(SequenceNumber)
+        .map_err(|_| "not the number of a recovery point, such as @17".to_owned())
+}
+
+/// Whether `text` would be taken for something else than a checkpoint's name.
+pub(super) fn is_time(text: &str) -> bool {
+    !matches!(time_expression::parse(text, &Zoned::now()), Ok(At::Checkpoint(name)) if name == text)
+}
