@@ -31,7 +31,7 @@ pub struct Hint {
 
 /// Where to look, and for what. `birth` tells a reused inode apart (nanoseconds of the time of
 /// birth, truncated); 0 when not known.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum What {
     /// Bytes `offset .. offset + length` may have changed; `length` is `u64::MAX` for "to the end".
     Write {

@@ -1,73 +1,179 @@
 //! The intake: the coordinator's ear. It hears what the shims say and turns it into [`Hint`]s.
 //!
+//! ```text
+//!                 policy page  <── policy ──────────────┐
+//! shim ── socket, greeting ──> door ── lanes, origins ──┤ Intake
+//! shim ── segment ──> reader ── merge ── channel of hints
+//!             └ bell ──┘   └ ends, unheard
+//! ```
+//!
+//! Two threads: the *door* lets processes in and beats the heart, the *reader* makes its rounds
+//! through the segments. A lane outlives its process until it has been read to the end.
+//!
 //! Everything that a shim says is untrusted. The worst that a hostile one can do is to have its own
-//! changes found late, by a scan, or to have places looked at that did not change.
+//! changes found late, by a scan, to have places looked at that did not change, and to make the
+//! reader of all the others up to 250 ms late by playing with the doorbell that they share.
 
+mod bell;
+mod door;
+mod ends;
 mod error;
+mod greeting;
 mod hint;
+mod lane;
 mod memory;
+mod merge;
 mod origins;
+mod pace;
 mod policy;
+mod process;
+#[cfg(test)]
+mod producer;
+mod ranges;
+mod reader;
+mod room;
+mod segment;
+mod slots;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod unheard;
 
+use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, mpsc};
+use std::thread::{Builder, JoinHandle};
 
 use everwrite_protocol::control::ShimCapture;
 use everwrite_protocol::wire::Origin;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::oneshot;
 
 pub use error::{IntakeError, SOCKET_PATH_BYTES_MAX, TooManyDevices};
 pub use hint::{Hint, OriginId, What};
+pub use policy::coordinator_is_alive;
 
-use origins::Origins;
+use bell::Bell;
+use door::{Door, Hall, Stop};
+use ends::Ends;
 use policy::Policy;
+use reader::{Figures, News, Reader};
+use socket::Claim;
 
 /// The ear. Stops listening when dropped.
 pub struct Intake {
-    policy: Policy,
-    origins: Origins,
-    _hints: Sender<Vec<Hint>>,
+    hall: Hall,
+    figures: Arc<Figures>,
+    stop: Stop,
+    threads: Vec<JoinHandle<()>>,
+    _claim: Claim,
 }
 
 impl Intake {
     /// Makes `run_directory` where it is missing, takes over the policy page in it (a new epoch, the
-    /// switch off, no device watched) and listens. Hints go to `hints`.
+    /// switch off, no device watched) and listens. Hints go to `hints`; when nobody receives them any
+    /// more, the intake goes deaf.
     pub fn start(run_directory: &Path, hints: Sender<Vec<Hint>>) -> Result<Self, IntakeError> {
-        std::fs::create_dir_all(run_directory).map_err(|source| IntakeError::RunDirectory {
-            path: run_directory.to_owned(),
-            source,
-        })?;
-        let policy = Policy::open(run_directory)?;
-        Ok(Self {
+        let claim = socket::claim(run_directory)?;
+        let listener = socket::listen(run_directory, &claim)?;
+        let policy = Arc::new(Policy::open(run_directory)?);
+        let (news, heard) = mpsc::channel();
+        let hall = Hall {
             policy,
-            origins: Origins::default(),
-            _hints: hints,
-        })
+            origins: Arc::default(),
+            room: Arc::default(),
+            bell: Arc::new(Bell::new().map_err(resources("make the doorbell"))?),
+            ends: Arc::new(Ends::new().map_err(resources("watch for the end of processes"))?),
+            news,
+        };
+        let (door, stop) =
+            Door::new(hall.clone(), listener).map_err(resources("wait at the local socket"))?;
+        let figures = Arc::<Figures>::default();
+        let reader = Reader::new(
+            heard,
+            Arc::clone(&hall.bell),
+            Arc::clone(&hall.ends),
+            Arc::clone(&figures),
+            hints,
+        );
+        let mut intake = Self {
+            hall,
+            figures,
+            stop,
+            threads: Vec::new(),
+            _claim: claim,
+        };
+        intake.spawn("intake-reader", move || reader.run())?;
+        intake.spawn("intake-door", move || door.run())?;
+        Ok(intake)
     }
 
     /// Has the shims tell of files on these file systems (`st_dev`), and no others. At most 64; when
     /// there are more, the first 64 are watched and the error says so.
     pub fn set_devices(&self, devices: &[u64]) -> Result<(), TooManyDevices> {
-        self.policy.set_devices(devices)
+        self.hall.policy.set_devices(devices)
     }
 
     /// The switch. Off at start; when off, every hook passes straight through.
     pub fn set_switch(&self, on: bool) {
-        self.policy.set_switch(on);
+        self.hall.policy.set_switch(on);
     }
 
     /// Returns when every hint of a call that returned before now has been sent to the channel.
     /// Calls that are under way now are sent too, as far as they are announced.
     ///
     /// Whoever receives the hints must go on receiving while this is awaited: the channel is bounded.
-    pub async fn barrier(&self) {}
+    pub async fn barrier(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.hall.news.send(News::Barrier(done)).is_ok() {
+            self.hall.bell.ring();
+            // An error means that the reader has stopped: nothing is sent any more.
+            let _ = wait.await;
+        }
+    }
 
     /// Who `id` was.
     pub fn origin(&self, id: OriginId) -> Origin {
-        self.origins.origin(id)
+        self.hall.origins.origin(id)
     }
 
     /// Figures since start.
     pub fn statistics(&self) -> ShimCapture {
-        ShimCapture::default()
+        ShimCapture {
+            processes: self.hall.room.processes() as u64,
+            hints: self.figures.hints.load(Relaxed),
+            lost: self.figures.lost.load(Relaxed),
+        }
     }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<(), IntakeError> {
+        let spawned = Builder::new().name(name.to_owned()).spawn(run);
+        self.threads
+            .push(spawned.map_err(resources("start a thread"))?);
+        Ok(())
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.stop.now();
+        // Fails only when the reader has stopped already.
+        let _ = self.hall.news.send(News::Stop);
+        self.hall.bell.ring();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the intake had panicked");
+            }
+        }
+        self.hall.policy.farewell();
+    }
+}
+
+fn resources(doing: &'static str) -> impl FnOnce(io::Error) -> IntakeError {
+    move |source| IntakeError::Resources { doing, source }
 }

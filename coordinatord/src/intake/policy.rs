@@ -10,13 +10,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
+use std::mem::offset_of;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Mutex, PoisonError};
 
 use everwrite_protocol::local::{
-    LOCAL_VERSION, POLICY_BYTES, POLICY_DEVICES_MAX, POLICY_FILE_NAME, POLICY_MAGIC, PolicyPage,
+    HEARTBEAT_STALE_SECONDS, LOCAL_VERSION, POLICY_BYTES, POLICY_DEVICES_MAX, POLICY_FILE_NAME,
+    POLICY_MAGIC, PolicyPage,
 };
 use rustix::time::ClockId;
 
@@ -209,8 +211,21 @@ fn create(path: &Path) -> io::Result<Shared<PolicyPage>> {
     Ok(page)
 }
 
+/// Has the coordinator of `run_directory` given a sign of life lately? Reads the page as any program
+/// may; no page means no.
+pub fn coordinator_is_alive(run_directory: &Path) -> bool {
+    let page = fs::read(run_directory.join(POLICY_FILE_NAME)).unwrap_or_default();
+    let word = |at: usize| {
+        let bytes = page.get(at..at + size_of::<u64>())?;
+        Some(u64::from_ne_bytes(bytes.try_into().ok()?))
+    };
+    let beat = word(offset_of!(PolicyPage, heartbeat_s)).unwrap_or(0);
+    word(offset_of!(PolicyPage, magic)) == Some(POLICY_MAGIC)
+        && monotonic_s().saturating_sub(beat) <= HEARTBEAT_STALE_SECONDS
+}
+
 /// Seconds of `CLOCK_MONOTONIC`, the heartbeat's clock: the same in every process of the machine.
-pub(crate) fn monotonic_s() -> u64 {
+fn monotonic_s() -> u64 {
     u64::try_from(rustix::time::clock_gettime(ClockId::Monotonic).tv_sec).unwrap_or(0)
 }
 

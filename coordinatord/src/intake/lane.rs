@@ -1,0 +1,71 @@
+//! The lane of one process image: its segment, and what the reader knows about it.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use everwrite_protocol::local::segment::Segment;
+
+use super::hint::{OriginId, What};
+use super::memory::Shared;
+use super::process::{self, ProcessKey};
+use super::room::Place;
+use super::segment::{SegmentReader, Visit};
+
+/// A lane that said nothing for so long is visited in turn, not at each round.
+const QUIET_AFTER: Duration = Duration::from_millis(100);
+/// [`SegmentHeader::faults`](everwrite_protocol::local::segment::SegmentHeader) at which a shim turns
+/// itself off.
+const FAULTS_MAX: u32 = 3;
+
+/// One lane.
+pub(super) struct Lane {
+    /// Names the lane, and its process among the [`Ends`](super::ends::Ends).
+    pub(super) token: u64,
+    /// Who.
+    pub(super) origin: OriginId,
+    /// Which process.
+    pub(super) process: ProcessKey,
+    /// The shared memory.
+    pub(super) segment: Shared<Segment>,
+    /// Keeps the process among the ends, until closed.
+    pub(super) _process_descriptor: OwnedFd,
+    /// Its thread numbers mean nothing here.
+    pub(super) namespaced: bool,
+    /// Its place in the room.
+    pub(super) _place: Place,
+    /// The reader's half of the protocol.
+    pub(super) reader: SegmentReader,
+    /// When it last said something.
+    pub(super) active_at: Instant,
+    /// Its shim says that it does not see all; told once.
+    pub(super) blind: bool,
+}
+
+impl Lane {
+    /// Visits the segment; gives the number of hints taken.
+    pub(super) fn visit(&mut self, visit: Visit, now: Instant, tell: &mut dyn FnMut(What)) -> u64 {
+        let namespaced = self.namespaced;
+        let lives = |thread| namespaced || process::thread_exists(thread);
+        let before = self.reader.taken();
+        self.reader.visit(&self.segment, visit, now, &lives, tell);
+        let taken = self.reader.taken() - before;
+        if taken > 0 {
+            self.active_at = now;
+        }
+        taken
+    }
+
+    /// Has it said something lately, or is a call under way?
+    pub(super) fn is_active(&self, now: Instant) -> bool {
+        now.duration_since(self.active_at) < QUIET_AFTER || self.reader.is_waiting()
+    }
+
+    /// Does the shim say, for the first time, that it does not see all of its process?
+    pub(super) fn goes_blind(&mut self) -> bool {
+        let header = &self.segment.header;
+        let blind =
+            header.stdio_unseen.load(Relaxed) != 0 || header.faults.load(Relaxed) >= FAULTS_MAX;
+        blind && !std::mem::replace(&mut self.blind, true)
+    }
+}

@@ -1,0 +1,309 @@
+//! What has been drained and not been sent yet, merged.
+//!
+//! Memory is bounded without ever forgetting: ranges of a file grow together, names of a directory
+//! become "some names", and when even that is too much all of it becomes [`What::Everything`].
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use everwrite_protocol::local::Inode;
+
+use super::hint::{Hint, OriginId, What};
+use super::ranges::Ranges;
+
+/// Files that can wait.
+const FILES_MAX: usize = 16 * 1024;
+/// Names that can wait, and directories of which only "some names" is known.
+const NAMES_MAX: usize = 16 * 1024;
+/// Ranges of one file.
+const FILE_RANGES_MAX: usize = 1024;
+/// Ranges of all files together.
+const RANGES_MAX: usize = 128 * 1024;
+/// Least time between two [`What::Everything`], which any process may ask for at any rate.
+pub(super) const EVERYTHING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The hints that wait.
+#[derive(Default)]
+pub(super) struct Merge {
+    files: HashMap<(OriginId, Inode, u64), Dirt>,
+    ranges: usize,
+    names: Vec<Hint>,
+    known_names: HashSet<What>,
+    directories: HashMap<Inode, (OriginId, Instant)>,
+    everything: Option<(OriginId, Instant)>,
+    everything_sent: Option<Instant>,
+    losses: u64,
+}
+
+/// What waits for one file.
+struct Dirt {
+    at: Instant,
+    ranges: Ranges,
+    mapped: Ranges,
+    append: bool,
+    size: bool,
+    whole: bool,
+    attributes: bool,
+    unmapped: bool,
+    sync: bool,
+}
+
+impl Merge {
+    /// Adds what was drained at `at`.
+    pub(super) fn add(&mut self, origin: OriginId, at: Instant, what: What) {
+        match what {
+            What::Write {
+                file,
+                birth,
+                offset,
+                length,
+            } => {
+                self.add_range((origin, file, birth), at, offset, length, |dirt| {
+                    &mut dirt.ranges
+                });
+            }
+            What::Mapped {
+                file,
+                birth,
+                offset,
+                length,
+            } => {
+                self.add_range((origin, file, birth), at, offset, length, |dirt| {
+                    &mut dirt.mapped
+                });
+            }
+            What::Append { file, birth } => self.dirt((origin, file, birth), at).append = true,
+            What::Size { file, birth } => self.dirt((origin, file, birth), at).size = true,
+            What::Whole { file, birth } => self.dirt((origin, file, birth), at).whole = true,
+            What::Attributes { file, birth } => {
+                self.dirt((origin, file, birth), at).attributes = true
+            }
+            What::Unmapped { file, birth } => self.dirt((origin, file, birth), at).unmapped = true,
+            What::Sync { file } => self.dirt((origin, file, 0), at).sync = true,
+            What::Names { directory } => self.add_directory(origin, at, directory),
+            What::Name { .. } | What::Rename { .. } => self.add_name(Hint { origin, at, what }),
+            What::Everything => self.add_everything(origin, at),
+        }
+        if self.files.len() > FILES_MAX || self.directories.len() > NAMES_MAX {
+            self.overflow(origin, at);
+        }
+    }
+
+    /// Is there anything that a barrier has to wait for?
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+            && self.names.is_empty()
+            && self.directories.is_empty()
+            && self.everything.is_none()
+    }
+
+    /// How often everything had to be looked at since start: asked for, or for want of memory.
+    pub(super) fn losses(&self) -> u64 {
+        self.losses
+    }
+
+    /// Is there anything to send at `now`? "Everything" waits for its time.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let precise =
+            !(self.files.is_empty() && self.names.is_empty() && self.directories.is_empty());
+        precise || (self.everything.is_some() && self.everything_is_due(now))
+    }
+
+    /// Takes what is due. Names come in the order in which they were drained, then content, then
+    /// the asking for durability that may cover it.
+    pub(super) fn take(&mut self, now: Instant) -> Vec<Hint> {
+        self.known_names.clear();
+        self.ranges = 0;
+        let mut hints = std::mem::take(&mut self.names);
+        hints.extend(
+            self.directories
+                .drain()
+                .map(|(directory, (origin, at))| Hint {
+                    origin,
+                    at,
+                    what: What::Names { directory },
+                }),
+        );
+        let mut syncs = Vec::new();
+        for ((origin, file, birth), dirt) in self.files.drain() {
+            dirt.put(origin, file, birth, &mut hints, &mut syncs);
+        }
+        hints.append(&mut syncs);
+        if self.everything_is_due(now)
+            && let Some((origin, at)) = self.everything.take()
+        {
+            self.everything_sent = Some(now);
+            hints.push(Hint {
+                origin,
+                at,
+                what: What::Everything,
+            });
+        }
+        hints
+    }
+
+    /// Lets "everything" go at once: somebody waits for it.
+    pub(super) fn hurry(&mut self) {
+        self.everything_sent = None;
+    }
+
+    fn everything_is_due(&self, now: Instant) -> bool {
+        self.everything_sent
+            .is_none_or(|last| now.duration_since(last) >= EVERYTHING_INTERVAL)
+    }
+
+    fn dirt(&mut self, key: (OriginId, Inode, u64), at: Instant) -> &mut Dirt {
+        self.files.entry(key).or_insert_with(|| Dirt::new(at))
+    }
+
+    fn add_range(
+        &mut self,
+        key: (OriginId, Inode, u64),
+        at: Instant,
+        offset: u64,
+        length: u64,
+        which: fn(&mut Dirt) -> &mut Ranges,
+    ) {
+        let ranges = which(self.dirt(key, at));
+        let before = ranges.len();
+        ranges.add(offset, length);
+        if ranges.len() > FILE_RANGES_MAX {
+            ranges.narrow_to(FILE_RANGES_MAX / 2);
+        }
+        let after = ranges.len();
+        self.ranges = self.ranges.saturating_sub(before) + after;
+        if self.ranges > RANGES_MAX {
+            self.narrow_all();
+        }
+    }
+
+    /// Halves the ranges that every file may have until half of the room is free again.
+    fn narrow_all(&mut self) {
+        let mut most = FILE_RANGES_MAX;
+        while self.ranges > RANGES_MAX / 2 && most > 1 {
+            most /= 2;
+            self.ranges = 0;
+            for dirt in self.files.values_mut() {
+                dirt.ranges.narrow_to(most);
+                dirt.mapped.narrow_to(most);
+                self.ranges += dirt.ranges.len() + dirt.mapped.len();
+            }
+        }
+    }
+
+    fn add_name(&mut self, hint: Hint) {
+        if self.known_names.contains(&hint.what) {
+            return;
+        }
+        if self.names.len() < NAMES_MAX {
+            self.known_names.insert(hint.what.clone());
+            self.names.push(hint);
+            return;
+        }
+        match hint.what {
+            What::Name { directory, .. } => self.add_directory(hint.origin, hint.at, directory),
+            What::Rename {
+                old_directory,
+                new_directory,
+                ..
+            } => {
+                self.add_directory(hint.origin, hint.at, old_directory);
+                self.add_directory(hint.origin, hint.at, new_directory);
+            }
+            // Only names come here; whatever else did would not be lost.
+            _ => self.overflow(hint.origin, hint.at),
+        }
+    }
+
+    fn add_directory(&mut self, origin: OriginId, at: Instant, directory: Inode) {
+        if let Entry::Vacant(place) = self.directories.entry(directory) {
+            place.insert((origin, at));
+        }
+    }
+
+    /// Everything is to be looked at. That finds all but one thing: who has what mapped, which is
+    /// kept for as many files as there is room for.
+    fn overflow(&mut self, origin: OriginId, at: Instant) {
+        let mut room = FILES_MAX / 2;
+        self.files.retain(|_, dirt| {
+            let kept = room > 0 && (dirt.unmapped || dirt.mapped.len() > 0);
+            room -= usize::from(kept);
+            dirt.ranges = Ranges::default();
+            dirt.mapped.narrow_to(1);
+            kept
+        });
+        self.ranges = self.files.len();
+        self.names.clear();
+        self.known_names.clear();
+        self.directories.clear();
+        self.add_everything(origin, at);
+    }
+
+    fn add_everything(&mut self, origin: OriginId, at: Instant) {
+        self.losses += 1;
+        self.everything = self.everything.or(Some((origin, at)));
+    }
+}
+
+impl Dirt {
+    fn new(at: Instant) -> Self {
+        Self {
+            at,
+            ranges: Ranges::default(),
+            mapped: Ranges::default(),
+            append: false,
+            size: false,
+            whole: false,
+            attributes: false,
+            unmapped: false,
+            sync: false,
+        }
+    }
+
+    /// The hints that say all this. "Whole" says more than any range, growth or size.
+    fn put(
+        self,
+        origin: OriginId,
+        file: Inode,
+        birth: u64,
+        hints: &mut Vec<Hint>,
+        syncs: &mut Vec<Hint>,
+    ) {
+        let hint = |what| Hint {
+            origin,
+            at: self.at,
+            what,
+        };
+        if self.whole {
+            hints.push(hint(What::Whole { file, birth }));
+        } else {
+            let writes = self.ranges.iter();
+            hints.extend(writes.map(|(offset, length)| {
+                hint(What::Write {
+                    file,
+                    birth,
+                    offset,
+                    length,
+                })
+            }));
+            hints.extend(self.append.then(|| hint(What::Append { file, birth })));
+            hints.extend(self.size.then(|| hint(What::Size { file, birth })));
+        }
+        hints.extend(
+            self.attributes
+                .then(|| hint(What::Attributes { file, birth })),
+        );
+        let mapped = self.mapped.iter();
+        hints.extend(mapped.map(|(offset, length)| {
+            hint(What::Mapped {
+                file,
+                birth,
+                offset,
+                length,
+            })
+        }));
+        hints.extend(self.unmapped.then(|| hint(What::Unmapped { file, birth })));
+        syncs.extend(self.sync.then(|| hint(What::Sync { file })));
+    }
+}

@@ -1,0 +1,115 @@
+//! How often the reader makes its rounds. Pure: takes the time, gives the wait.
+//!
+//! ```text
+//! found something      1 ms, shims need not ring
+//! 4 ms without         asleep: shims ring; own rounds after 2, 4, 8, 16, 20, 20 … ms
+//! 100 ms without       asleep: own rounds every 250 ms, for what only time brings (dead threads)
+//! rung for nothing     20 ms without listening, so that nobody can keep the reader running
+//! ```
+
+use std::time::{Duration, Instant};
+
+const ACTIVE: Duration = Duration::from_millis(1);
+const ACTIVE_AFTER: Duration = Duration::from_millis(4);
+const DROWSY_FIRST: Duration = Duration::from_millis(2);
+const DROWSY_MAX: Duration = Duration::from_millis(20);
+const DROWSY_AFTER: Duration = Duration::from_millis(100);
+const ASLEEP: Duration = Duration::from_millis(250);
+const EMPTY: Duration = Duration::from_secs(10);
+const DEAF: Duration = Duration::from_millis(20);
+/// Rings for nothing, in a row, that are taken for good faith.
+const FALSE_RINGS_MAX: u32 = 8;
+
+/// What to do before the next round.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wait {
+    /// Wait so long; shims need not ring.
+    Pause(Duration),
+    /// Wait so long, or until a shim rings.
+    Sleep(Duration),
+}
+
+/// The rule's memory.
+#[derive(Debug)]
+pub(super) struct Pace {
+    found_at: Instant,
+    drowsy: Duration,
+    false_rings: u32,
+}
+
+impl Pace {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            found_at: now,
+            drowsy: DROWSY_FIRST,
+            false_rings: 0,
+        }
+    }
+
+    /// After a round at `now`: did it find anything, did a shim ask for it, are there segments at all?
+    pub(super) fn next(&mut self, now: Instant, found: bool, rung: bool, segments: bool) -> Wait {
+        if found {
+            *self = Self::new(now);
+        } else if rung {
+            self.false_rings += 1;
+        }
+        let idle = now.duration_since(self.found_at);
+        if self.false_rings > FALSE_RINGS_MAX {
+            self.false_rings = 0;
+            return Wait::Pause(DEAF);
+        }
+        match idle {
+            _ if idle < ACTIVE_AFTER => Wait::Pause(ACTIVE),
+            _ if idle < DROWSY_AFTER => Wait::Sleep(self.drowsier()),
+            _ if segments => Wait::Sleep(ASLEEP),
+            _ => Wait::Sleep(EMPTY),
+        }
+    }
+
+    fn drowsier(&mut self) -> Duration {
+        let now = self.drowsy;
+        self.drowsy = (now * 2).min(DROWSY_MAX);
+        now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slows_down_step_by_step_and_wakes_at_once() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let mut at =
+            |ms: u64, found: bool| pace.next(start + Duration::from_millis(ms), found, false, true);
+        let pause = |ms| Wait::Pause(Duration::from_millis(ms));
+        let sleep = |ms| Wait::Sleep(Duration::from_millis(ms));
+        assert_eq!(at(0, true), pause(1));
+        assert_eq!(at(3, false), pause(1));
+        assert_eq!(at(4, false), sleep(2));
+        assert_eq!(
+            [6, 10, 18, 34].map(|ms| at(ms, false)),
+            [4, 8, 16, 20].map(sleep)
+        );
+        assert_eq!(at(99, false), sleep(20));
+        assert_eq!(at(100, false), sleep(250));
+        assert_eq!(at(5_000, true), pause(1));
+        assert_eq!(at(5_004, false), sleep(2));
+    }
+
+    #[test]
+    fn rings_for_nothing_do_not_keep_it_running() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let late = start + Duration::from_secs(1);
+        let waits: Vec<_> = (0..90)
+            .map(|_| pace.next(late, false, true, true))
+            .collect();
+        let deaf = waits
+            .iter()
+            .filter(|wait| matches!(wait, Wait::Pause(DEAF)))
+            .count();
+        assert_eq!(deaf, 10);
+    }
+}

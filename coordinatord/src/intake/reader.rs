@@ -1,0 +1,238 @@
+//! The reader: one thread that makes its rounds through all segments and sends what they say.
+//!
+//! It never blocks without bound and never drops: what can't be sent waits in a [`Merge`], which
+//! grows wider under pressure.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
+
+use super::bell::Bell;
+use super::ends::Ends;
+use super::hint::{Hint, OriginId, What};
+use super::lane::Lane;
+use super::merge::Merge;
+use super::pace::{Pace, Wait};
+use super::process::ProcessKey;
+use super::segment::Visit;
+use super::unheard::Unheard;
+
+/// Quiet lanes visited in one round while others are active: with thousands of processes a round
+/// stays short, and a quiet one is found again after some rounds.
+const QUIET_VISITS: usize = 128;
+/// Time between two tries to send into a full channel.
+const FULL_INTERVAL: Duration = Duration::from_millis(1);
+
+/// What other threads tell the reader.
+pub(super) enum News {
+    /// A process was let in.
+    Lane(Box<Lane>),
+    /// A process was refused; `None` when it has ended already.
+    Unheard(Option<ProcessKey>),
+    /// Somebody waits until everything said so far is sent.
+    Barrier(oneshot::Sender<()>),
+    /// The end.
+    Stop,
+}
+
+/// Figures since start.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    /// Hints taken from segments.
+    pub(super) hints: AtomicU64,
+    /// Times that something was lost, and everything had to be looked at.
+    pub(super) lost: AtomicU64,
+}
+
+/// The thread's state.
+pub(super) struct Reader {
+    news: mpsc::Receiver<News>,
+    bell: Arc<Bell>,
+    ends: Arc<Ends>,
+    figures: Arc<Figures>,
+    hints: Sender<Vec<Hint>>,
+    lanes: Vec<Lane>,
+    /// Where among the lanes the quiet ones are visited next.
+    turn: usize,
+    unheard: Unheard,
+    merge: Merge,
+    barriers: Vec<oneshot::Sender<()>>,
+    stopped: bool,
+}
+
+impl Reader {
+    pub(super) fn new(
+        news: mpsc::Receiver<News>,
+        bell: Arc<Bell>,
+        ends: Arc<Ends>,
+        figures: Arc<Figures>,
+        hints: Sender<Vec<Hint>>,
+    ) -> Self {
+        Self {
+            news,
+            bell,
+            ends,
+            figures,
+            hints,
+            lanes: Vec::new(),
+            turn: 0,
+            unheard: Unheard::new(Instant::now()),
+            merge: Merge::default(),
+            barriers: Vec::new(),
+            stopped: false,
+        }
+    }
+
+    /// Makes rounds until told to stop, or until nobody wants hints any more.
+    pub(super) fn run(mut self) {
+        self.bell.adopt();
+        let mut pace = Pace::new(Instant::now());
+        let (mut armed, mut rung) = (false, false);
+        while !self.stopped {
+            let now = Instant::now();
+            // Just armed, or rung by who knows whom: every lane counts.
+            let found = self.round(now, armed || rung);
+            self.send(now);
+            match self.wait(&mut pace, now, found, rung) {
+                Wait::Sleep(longest) if armed => {
+                    rung = self.bell.sleep(longest);
+                    armed = !rung;
+                }
+                Wait::Sleep(_) => {
+                    self.bell.arm();
+                    (armed, rung) = (true, false);
+                }
+                Wait::Pause(pause) => {
+                    self.bell.disarm();
+                    (armed, rung) = (false, false);
+                    self.bell.pause(pause);
+                }
+            }
+        }
+    }
+
+    /// What could not be sent is tried again soon, whatever the pace says.
+    fn wait(&self, pace: &mut Pace, now: Instant, found: bool, rung: bool) -> Wait {
+        let anyone = !(self.lanes.is_empty() && self.unheard.is_empty() && self.merge.is_empty());
+        let wait = pace.next(now, found, rung, anyone);
+        if self.merge.is_due(now) {
+            Wait::Pause(FULL_INTERVAL)
+        } else {
+            wait
+        }
+    }
+
+    /// One round: news, lanes, ends. True when anything was found.
+    fn round(&mut self, now: Instant, all: bool) -> bool {
+        let waiting = self.barriers.len();
+        let news = self.hear_news(now);
+        let barrier = self.barriers.len() > waiting;
+        let visit = if barrier { Visit::Barrier } else { Visit::Poll };
+        let taken = self.visit_lanes(now, visit, all || barrier);
+        let ended = self.bury_all(now);
+        self.look_after_unheard(now, barrier);
+        self.figures.hints.fetch_add(taken, Relaxed);
+        self.figures.lost.store(self.merge.losses(), Relaxed);
+        news || taken > 0 || ended
+    }
+
+    fn hear_news(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Ok(news) = self.news.try_recv() {
+            any = true;
+            match news {
+                News::Lane(lane) => self.let_in(*lane, now),
+                News::Unheard(program) => self.unheard.add(program, now),
+                News::Barrier(done) => self.barriers.push(done),
+                News::Stop => self.stopped = true,
+            }
+        }
+        any
+    }
+
+    /// A process that comes again may be a new image of an old process: what the old one left open
+    /// is told now.
+    fn let_in(&mut self, lane: Lane, now: Instant) {
+        let merge = &mut self.merge;
+        for old in self.lanes.iter().filter(|old| old.process == lane.process) {
+            old.reader
+                .tell_open(&mut |what| merge.add(old.origin, now, what));
+        }
+        self.lanes.push(lane);
+    }
+
+    /// Visits all lanes, or the active ones and some of the quiet ones; gives the hints taken.
+    fn visit_lanes(&mut self, now: Instant, visit: Visit, all: bool) -> u64 {
+        let (merge, unheard) = (&mut self.merge, &mut self.unheard);
+        let (count, turn) = (self.lanes.len(), self.turn);
+        let mut taken = 0;
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            let distance = (index + count - turn) % count;
+            if !(all || distance < QUIET_VISITS || lane.is_active(now)) {
+                continue;
+            }
+            let origin = lane.origin;
+            taken += lane.visit(visit, now, &mut |what| merge.add(origin, now, what));
+            if lane.goes_blind() {
+                unheard.add(Some(lane.process), now);
+            }
+        }
+        self.turn = (turn + QUIET_VISITS) % count.max(1);
+        taken
+    }
+
+    /// Visits the lanes of all processes that have ended a last time. True when there were any.
+    fn bury_all(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        loop {
+            let ended = self.ends.ended();
+            // One that is not here yet comes with the next news, and is told again.
+            let buried = ended.iter().filter(|token| self.bury(**token, now)).count();
+            any |= buried > 0;
+            if buried == 0 {
+                return any;
+            }
+        }
+    }
+
+    fn bury(&mut self, token: u64, now: Instant) -> bool {
+        let Some(index) = self.lanes.iter().position(|lane| lane.token == token) else {
+            return false;
+        };
+        let mut lane = self.lanes.swap_remove(index);
+        self.turn = self.turn.min(self.lanes.len().saturating_sub(1));
+        let (merge, origin) = (&mut self.merge, lane.origin);
+        let taken = lane.visit(Visit::Last, now, &mut |what| merge.add(origin, now, what));
+        self.figures.hints.fetch_add(taken, Relaxed);
+        true
+    }
+
+    fn look_after_unheard(&mut self, now: Instant, hurry: bool) {
+        if self.unheard.is_due(now, hurry, ProcessKey::exists) {
+            self.merge.add(OriginId::SCAN, now, What::Everything);
+        }
+    }
+
+    /// Sends what is due if there is room in the channel, and answers barriers when nothing waits.
+    fn send(&mut self, now: Instant) {
+        if !self.barriers.is_empty() {
+            self.merge.hurry();
+        }
+        if self.merge.is_due(now) {
+            match self.hints.try_reserve() {
+                Ok(permit) => permit.send(self.merge.take(now)),
+                Err(TrySendError::Full(())) => return,
+                Err(TrySendError::Closed(())) => self.stopped = true,
+            }
+        }
+        for done in self.barriers.drain(..) {
+            // Whoever asked may have gone.
+            let _ = done.send(());
+        }
+    }
+}
