@@ -8,6 +8,7 @@ mod commands;
 mod content;
 mod context;
 mod exit;
+mod history_diff;
 mod initial_copy;
 mod moment;
 mod place;
@@ -63,6 +64,7 @@ enum Command {
     Points(points::Points),
     Ls(ls::Ls),
     Cat(cat::Cat),
+    Diff(diff::Diff),
     Explain(explain::Explain),
 }
 
@@ -134,6 +136,7 @@ impl Command {
             Self::Points(command) => command.run(context).await,
             Self::Ls(command) => command.run(context).await,
             Self::Cat(command) => command.run(context).await,
+            Self::Diff(command) => command.run(context).await,
             Self::Explain(command) => command.run(context).await,
         }
     }

@@ -38,6 +38,7 @@ fn the_contract_s_lines_are_taken() {
         "points --checkpoints",
         "ls --at yesterday",
         "cat /d/f --at @17",
+        "diff /d --at 10m-ago --until now",
     ];
     for line in lines {
         if let Err(error) = parse(line) {
