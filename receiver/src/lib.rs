@@ -3,12 +3,14 @@
 //! - [`identity`], [`tls`], [`pairing`]: who is there, and who may come in.
 //! - [`transport`]: frames over any stream.
 //! - [`network_backup`]: sessions with coordinators.
+//! - [`serve`]: the daemon round them.
 //! - [`store`]: one source's store: takes batches, tells when they are stored and applied, answers
 //!   questions about the past.
 //! - [`time_expression`]: moments as people write them.
 pub mod identity;
 pub mod network_backup;
 pub mod pairing;
+pub mod serve;
 pub mod store;
 pub mod time_expression;
 pub mod tls;

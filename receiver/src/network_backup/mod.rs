@@ -17,6 +17,7 @@ pub mod session;
 mod source;
 
 pub use destination::{Destination, DestinationError, Destinations, StoreDirectory};
+pub(crate) use embedded::claim;
 pub use embedded::{Embedded, EmbeddedError};
 pub use source::Sources;
 

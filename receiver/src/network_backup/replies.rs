@@ -33,20 +33,20 @@ impl Standing {
     /// become one reply.
     pub(super) fn news(&self, told: &Self) -> Vec<Reply> {
         let mut replies = Vec::new();
+        if self.stalled.is_none() && told.stalled.is_some() {
+            replies.push(Reply::Resumed);
+        }
         if self.stored != told.stored || self.repeated != told.repeated {
             replies.push(Reply::Stored(self.stored));
         }
         if self.applied != told.applied {
             replies.push(Reply::Applied(self.applied));
         }
-        match (&self.stalled, &told.stalled) {
-            (None, Some(_)) => replies.push(Reply::Resumed),
-            (Some(reason), before) if before.as_ref() != Some(reason) => {
-                replies.push(Reply::Stalled {
-                    reason: reason.clone(),
-                });
-            }
-            _ => {}
+        if let Some(reason) = &self.stalled
+            && told.stalled.as_ref() != Some(reason)
+        {
+            let reason = reason.clone();
+            replies.push(Reply::Stalled { reason });
         }
         replies
     }

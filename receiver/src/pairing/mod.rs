@@ -5,7 +5,9 @@
 //! pins the coordinator's certificate. The two processes meet in a file of the store, so `pair`
 //! needs no connection to the daemon.
 
+mod address;
 mod code;
+mod command;
 mod failures;
 mod invitations;
 mod peers;
@@ -22,7 +24,9 @@ use jiff::Timestamp;
 use crate::identity::Identity;
 use failures::FailureLimit;
 
+pub use address::ListenAddress;
 pub use code::{InvalidCode, PairingCode};
+pub use command::{Pair, pair};
 pub use invitations::VALID_MINUTES;
 pub use peers::{Peer, Peers};
 
