@@ -124,6 +124,11 @@ impl Excludes {
         relative == RULES_FILE.as_bytes()
     }
 
+    /// Are there any rules at all?
+    pub fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
     /// Reads the root's rules file again.
     pub fn reload(&mut self) -> Reload {
         let path = self.root.join(RULES_FILE);

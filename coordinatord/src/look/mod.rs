@@ -1,0 +1,14 @@
+//! Looking: what the file system says, against what the index says. Hints say where; nothing here
+//! believes them.
+
+mod accounts;
+mod attributes;
+mod decide;
+mod directories;
+mod stat;
+
+pub use accounts::Accounts;
+pub use attributes::{attributes_digest, read_attributes};
+pub use decide::{NameVerdict, decide_name};
+pub use directories::{Directories, DirectoryGone, OpenDirectory, Place};
+pub use stat::{Stat, stat_at, stat_descriptor};

@@ -1,0 +1,184 @@
+//! Events, applied to the state.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use everwrite_protocol::control::ApiError;
+use everwrite_protocol::ids::Name;
+use everwrite_protocol::local::Inode;
+
+use super::{Event, Pipeline, Request};
+use crate::config;
+use crate::exclude::Excludes;
+use crate::intake::{Hint, What};
+use crate::reconcile::{RootVerdict, ScanReason};
+use crate::round::ProtectedRoot;
+
+impl Pipeline {
+    pub(super) fn apply(&mut self, event: Event) {
+        match event {
+            Event::Hints(hints) => self.take_hints(&hints),
+            Event::Uplink(event) => self.apply_uplink(event),
+            Event::Request(request) => self.apply_request(request),
+        }
+    }
+
+    fn apply_request(&mut self, request: Request) {
+        match request {
+            Request::Protect(root) => self.protect(&root),
+            Request::Unprotect(name) => self.unprotect(&name),
+            Request::Configured(config) => self.configure(config),
+            Request::Switch(on) => self.switch(on),
+            Request::Barrier {
+                applied,
+                checkpoint,
+                reply,
+            } => {
+                self.begin_barrier(applied, checkpoint, reply);
+            }
+            Request::Settle => self.begin_settling(),
+            Request::Reconcile {
+                root,
+                accept_empty,
+                reply,
+            } => {
+                self.reconcile(root.as_deref(), accept_empty, reply);
+            }
+            Request::Report(reply) => {
+                let _ = reply.send(self.report());
+            }
+            Request::Indexed { path, reply } => {
+                let _ = reply.send(self.is_indexed(&path));
+            }
+            Request::Stop(reply) => self.stopped = Some(reply),
+        }
+    }
+
+    fn take_hints(&mut self, hints: &[Hint]) {
+        if !self.switch_on {
+            return;
+        }
+        for hint in hints {
+            self.track_mapping(hint);
+            if let Some(scan) = self.state.scan.as_mut() {
+                inodes_of(&hint.what)
+                    .into_iter()
+                    .flatten()
+                    .for_each(|inode| scan.hint(inode));
+            }
+        }
+        self.manager
+            .take_in(&mut self.state.queue, hints, Instant::now(), Instant::now);
+    }
+
+    fn track_mapping(&mut self, hint: &Hint) {
+        match hint.what {
+            What::Mapped { file, .. } => {
+                let mark = self.state.queue.mark(hint.at, hint.origin);
+                self.state.mapped.insert(file, mark);
+            }
+            What::Unmapped { file, .. } => {
+                self.state.mapped.remove(&file);
+            }
+            _ => {}
+        }
+    }
+
+    fn protect(&mut self, root: &config::Root) {
+        let Ok(name) = Name::new(root.name.as_bytes()) else {
+            return;
+        };
+        let mut excludes = Excludes::new(root, &self.config, &self.paths.own_directories());
+        for warning in excludes.reload().warnings {
+            tracing::warn!(root = %root.name, "{warning}");
+        }
+        self.state.roots.push(ProtectedRoot {
+            name,
+            path: root.path.clone(),
+            file: None,
+            excludes,
+            verdict: RootVerdict::Go,
+            initial: false,
+            accept_empty: false,
+            removal_announced: false,
+        });
+        if self.state.scan.is_none() {
+            // The root's own listing is queued when it is declared; other roots are left alone.
+            self.state.scan = Some(crate::reconcile::Scan::new(
+                ScanReason::Initial,
+                Instant::now(),
+            ));
+        }
+    }
+
+    /// What is known of the root stays in the index: protecting it again compares, and does not copy.
+    fn unprotect(&mut self, name: &str) {
+        self.state
+            .roots
+            .retain(|root| root.name.as_bytes() != name.as_bytes());
+    }
+
+    fn configure(&mut self, config: Arc<config::Config>) {
+        self.config = config;
+    }
+
+    fn switch(&mut self, on: bool) {
+        if on && !self.switch_on && self.connection.is_ready() {
+            if let Err(error) = self.begin_scan(ScanReason::Gap) {
+                self.failure = Some(format!("{error:#}"));
+            }
+        }
+        self.switch_on = on;
+    }
+
+    fn reconcile(
+        &mut self,
+        root: Option<&str>,
+        accept_empty: bool,
+        reply: tokio::sync::oneshot::Sender<
+            Result<everwrite_protocol::control::ReconcileAnswer, ApiError>,
+        >,
+    ) {
+        let meant = |known: &ProtectedRoot| {
+            root.is_none_or(|name| known.name.as_bytes() == name.as_bytes())
+        };
+        for known in self.state.roots.iter_mut().filter(|known| meant(known)) {
+            known.accept_empty |= accept_empty;
+        }
+        let begun = match &self.state.scan {
+            Some(scan) if scan.reason != ScanReason::Check => Ok(()),
+            _ => self.begin_scan(ScanReason::Check),
+        };
+        match begun {
+            Ok(()) => self.reconciles.push((Instant::now(), reply)),
+            Err(error) => {
+                let _ = reply.send(Err(ApiError {
+                    error: format!("{error:#}"),
+                    hint: "see the coordinator's log".to_owned(),
+                    exit: 1,
+                }));
+            }
+        }
+    }
+}
+
+/// The inodes that a hint is about.
+fn inodes_of(what: &What) -> [Option<Inode>; 2] {
+    match what {
+        What::Write { file, .. }
+        | What::Append { file, .. }
+        | What::Size { file, .. }
+        | What::Whole { file, .. }
+        | What::Attributes { file, .. }
+        | What::Mapped { file, .. }
+        | What::Unmapped { file, .. }
+        | What::Sync { file } => [Some(*file), None],
+        What::Name { directory, .. } | What::Names { directory } => [Some(*directory), None],
+        What::Rename {
+            old_directory,
+            new_directory,
+            ..
+        } => [Some(*old_directory), Some(*new_directory)],
+        What::Everything => [None, None],
+    }
+}

@@ -1,0 +1,194 @@
+//! Barriers: wait until everything that was dirty at some moment is stored.
+
+use everwrite_protocol::ids::SequenceNumber;
+use tokio::sync::oneshot;
+
+use super::Pipeline;
+use crate::batch::BatchBuilder;
+use crate::queue::Ticket;
+
+/// Somebody, or something, waits for the queue to have passed a ticket.
+pub(super) struct Waiting {
+    /// Everything up to here must be in a batch.
+    ticket: Ticket,
+    /// Then: this batch must be stored.
+    batch: Option<SequenceNumber>,
+    purpose: Purpose,
+}
+
+enum Purpose {
+    /// `everwrite sync`.
+    Sync {
+        applied: bool,
+        reply: oneshot::Sender<SequenceNumber>,
+    },
+    /// `everwrite checkpoint`: the batch is made for it.
+    Checkpoint {
+        name: String,
+        reply: oneshot::Sender<SequenceNumber>,
+    },
+    /// Batches up to here hold all that was announced until now.
+    Settle { sent: SequenceNumber },
+}
+
+impl Pipeline {
+    pub(super) fn begin_barrier(
+        &mut self,
+        applied: bool,
+        checkpoint: Option<String>,
+        reply: oneshot::Sender<SequenceNumber>,
+    ) {
+        self.state.hurry = true;
+        self.compare_mapped();
+        let purpose = match checkpoint {
+            Some(name) => Purpose::Checkpoint { name, reply },
+            None => Purpose::Sync { applied, reply },
+        };
+        let ticket = self.state.queue.last_ticket();
+        self.waiting.push(Waiting {
+            ticket,
+            batch: None,
+            purpose,
+        });
+    }
+
+    pub(super) fn begin_settling(&mut self) {
+        let settling = |waiting: &Waiting| matches!(waiting.purpose, Purpose::Settle { .. });
+        if self.waiting.iter().any(settling) {
+            return;
+        }
+        if let Ok(sent) = self.state.index.sent() {
+            let ticket = self.state.queue.last_ticket();
+            self.waiting.push(Waiting {
+                ticket,
+                batch: None,
+                purpose: Purpose::Settle { sent },
+            });
+        }
+    }
+
+    /// Is a named recovery point due that needs a batch, even an empty one?
+    pub(super) fn wants_checkpoint(&self) -> bool {
+        self.waiting
+            .iter()
+            .any(|waiting| waiting.wants_batch() && self.has_passed(waiting.ticket))
+    }
+
+    /// The name for the batch about to be sent.
+    pub(super) fn checkpoint_due(&mut self) -> Option<String> {
+        let passed = |waiting: &Waiting| waiting.wants_batch() && self.has_passed(waiting.ticket);
+        let at = self.waiting.iter().position(passed)?;
+        let sent = self.state.index.sent().ok()?;
+        // An empty round has not taken its number yet: the batch made for the checkpoint will.
+        self.waiting[at].batch = Some(sent);
+        match &self.waiting[at].purpose {
+            Purpose::Checkpoint { name, .. } => Some(name.clone()),
+            _ => None,
+        }
+    }
+
+    /// A batch without changes, to carry a name.
+    pub(super) fn empty_batch(&mut self) -> Option<BatchBuilder> {
+        let begun = self.state.index.begin().and_then(|sequence| {
+            self.state.index.commit(sequence)?;
+            Ok(sequence)
+        });
+        match begun {
+            Ok(sequence) => {
+                for waiting in &mut self.waiting {
+                    if waiting.batch == Some(SequenceNumber(sequence.0 - 1))
+                        && waiting.is_checkpoint()
+                    {
+                        waiting.batch = Some(sequence);
+                    }
+                }
+                Some(BatchBuilder::new(sequence, self.tools.origin_names()))
+            }
+            Err(error) => {
+                self.failure = Some(format!("{error:#}"));
+                None
+            }
+        }
+    }
+
+    /// Is everything up to the ticket in a batch?
+    fn has_passed(&self, ticket: Ticket) -> bool {
+        self.state
+            .oldest()
+            .is_none_or(|(oldest, _)| oldest > ticket)
+    }
+
+    /// Answers those who have waited long enough.
+    pub(super) fn settle_barriers(&mut self) {
+        let Ok(sent) = self.state.index.sent() else {
+            return;
+        };
+        let (stored, applied) = (self.connection.stored, self.connection.applied);
+        let mut still = Vec::new();
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            if waiting.batch.is_none() && !waiting.wants_batch() && self.has_passed(waiting.ticket)
+            {
+                waiting.batch = Some(sent);
+            }
+            match (waiting.batch, waiting.purpose) {
+                (
+                    Some(batch),
+                    Purpose::Sync {
+                        applied: false,
+                        reply,
+                    },
+                ) if stored >= batch => {
+                    let _ = reply.send(batch);
+                }
+                (
+                    Some(batch),
+                    Purpose::Sync {
+                        applied: true,
+                        reply,
+                    },
+                ) if applied >= batch => {
+                    let _ = reply.send(batch);
+                }
+                (Some(batch), Purpose::Checkpoint { reply, .. }) if stored >= batch => {
+                    let _ = reply.send(batch);
+                }
+                (Some(_), Purpose::Settle { sent }) => self.settled(sent),
+                // Nobody waits any more.
+                (_, Purpose::Sync { reply, .. } | Purpose::Checkpoint { reply, .. })
+                    if reply.is_closed() => {}
+                (batch, purpose) => still.push(Waiting {
+                    ticket: waiting.ticket,
+                    batch,
+                    purpose,
+                }),
+            }
+        }
+        self.waiting = still;
+        self.state.hurry = self.waiting.iter().any(|waiting| {
+            waiting.batch.is_none() && !matches!(waiting.purpose, Purpose::Settle { .. })
+        });
+    }
+
+    fn settled(&mut self, sent: SequenceNumber) {
+        if let Err(error) = self.state.index.mark_settled(sent) {
+            tracing::warn!(%error, "the index could not be marked settled");
+        }
+        if self
+            .scan_listed
+            .is_some_and(|ticket| self.has_passed(ticket))
+        {
+            self.end_scan();
+        }
+    }
+}
+
+impl Waiting {
+    fn is_checkpoint(&self) -> bool {
+        matches!(self.purpose, Purpose::Checkpoint { .. })
+    }
+
+    /// A checkpoint that has no batch yet.
+    fn wants_batch(&self) -> bool {
+        self.is_checkpoint() && self.batch.is_none()
+    }
+}

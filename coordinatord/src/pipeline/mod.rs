@@ -1,0 +1,332 @@
+//! A pipeline: everything between hints and one receiver. One loop, one thread, one owner of the
+//! state.
+//!
+//! ```text
+//!  front --Event--> [ apply ] --> queue --due?--> [ Round ] --> Uplink --UplinkEvent--> front … [ apply ]
+//! ```
+//!
+//! The loop waits for an event or for the moment when the next batch is due, applies the event, and
+//! makes a batch when the schedule says so. What has to wait for the world (questions to the
+//! receiver, barriers through the intake) happens outside and comes back as an event, save the delta
+//! ladder, which a round waits for.
+
+mod apply;
+mod barrier;
+mod connection;
+mod report;
+mod state_word;
+mod tick;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use everwrite_protocol::control::{ApiError, PathText, ReconcileAnswer};
+use everwrite_protocol::ids::{SequenceNumber, Timestamp};
+use everwrite_protocol::wire::{Cut, CutKind};
+use tokio::sync::{mpsc, oneshot};
+
+pub use report::{PipelineReport, kind_name};
+pub use state_word::{RootSituation, state_word};
+
+use crate::clock::wall_clock;
+use crate::config;
+use crate::intake::Hint;
+use crate::network_backup::{Uplink, UplinkEvent};
+use crate::queue::Ticket;
+use crate::round::{Outcome, Round, State, Tools};
+use crate::schedule::{PaceLimits, ScheduleManager, ScheduleProcessor, Window};
+
+use barrier::Waiting;
+use connection::Connection;
+
+/// Everything that can happen to a pipeline.
+pub enum Event {
+    /// Somewhere to look.
+    Hints(Arc<Vec<Hint>>),
+    /// From the line to the receiver.
+    Uplink(UplinkEvent),
+    /// All hints of calls that returned before [`Request::Barrier`] was asked for have been applied.
+    Request(Request),
+}
+
+/// What the front asks of a pipeline.
+pub enum Request {
+    /// Protect this root from now on.
+    Protect(config::Root),
+    /// Stop protecting it.
+    Unprotect(String),
+    /// The settings changed (exclude rules).
+    Configured(Arc<config::Config>),
+    /// The switch.
+    Switch(bool),
+    /// Everything that is dirty now is to be stored. Comes after the hints it is to cover.
+    Barrier {
+        /// Also in the mirror.
+        applied: bool,
+        /// Make a named recovery point of it.
+        checkpoint: Option<String>,
+        /// The last batch that the barrier waited for.
+        reply: oneshot::Sender<SequenceNumber>,
+    },
+    /// All hints of calls that returned before now have been applied: what was sent until now can
+    /// be trusted once the queue has caught up.
+    Settle,
+    /// Compare disk and index now.
+    Reconcile {
+        /// One root, or all.
+        root: Option<String>,
+        /// The root may be empty.
+        accept_empty: bool,
+        /// What was found.
+        reply: oneshot::Sender<Result<ReconcileAnswer, ApiError>>,
+    },
+    /// How things stand.
+    Report(oneshot::Sender<PipelineReport>),
+    /// Is this path in the index?
+    Indexed {
+        /// Absolute path below a root.
+        path: PathText,
+        /// `Some` when the index has it.
+        reply: oneshot::Sender<bool>,
+    },
+    /// Finish.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A batch that is not stored yet.
+struct UnderWay {
+    sequence: SequenceNumber,
+    bytes: u64,
+    /// Oldest change in it.
+    since: Instant,
+}
+
+/// The last batch that was stored.
+#[derive(Clone, Copy)]
+struct StoredPoint {
+    sequence: SequenceNumber,
+    kind: CutKind,
+    time: Timestamp,
+}
+
+/// One receiver's pipeline. See the module.
+pub struct Pipeline {
+    receiver: config::Receiver,
+    paths: config::Paths,
+    config: Arc<config::Config>,
+    state: State,
+    tools: Tools,
+    uplink: Uplink,
+    connection: Connection,
+    manager: ScheduleManager,
+    processor: ScheduleProcessor,
+    under_way: VecDeque<UnderWay>,
+    waiting: Vec<Waiting>,
+    reconciles: Vec<(Instant, oneshot::Sender<Result<ReconcileAnswer, ApiError>>)>,
+    switch_on: bool,
+    stored_point: Option<StoredPoint>,
+    cuts: VecDeque<(SequenceNumber, CutKind, Timestamp)>,
+    /// A scan has listed everything; it ends when the hints of its time have been applied.
+    scan_listed: Option<Ticket>,
+    last_scan_end: Option<(Instant, Timestamp)>,
+    last_scan_cost: Duration,
+    misses: u64,
+    batches_stored: u64,
+    failure: Option<String>,
+    retry_at: Option<Instant>,
+    next_tick: Instant,
+    stopped: Option<oneshot::Sender<()>>,
+}
+
+/// How often roots, mappings and the need for a scan are checked.
+const TICK: Duration = Duration::from_secs(1);
+
+impl Pipeline {
+    /// Runs until told to stop, or until the front is gone.
+    pub fn run(mut self, mut events: mpsc::Receiver<Event>) {
+        let runtime = self.tools.runtime.clone();
+        loop {
+            let deadline = self.next_deadline(Instant::now());
+            let event = runtime.block_on(async {
+                let wait = tokio::time::timeout_at(deadline.into(), events.recv());
+                wait.await
+            });
+            match event {
+                Ok(Some(event)) => self.apply(event),
+                Ok(None) => return,
+                Err(_elapsed) => {}
+            }
+            // Whatever else has come in meanwhile belongs to the same batch.
+            while let Ok(event) = events.try_recv() {
+                self.apply(event);
+            }
+            if let Some(stopped) = self.stopped.take() {
+                let _ = stopped.send(());
+                return;
+            }
+            self.tick(Instant::now());
+            self.work(Instant::now());
+            self.settle_barriers();
+        }
+    }
+
+    /// When to wake even if nothing happens.
+    fn next_deadline(&self, now: Instant) -> Instant {
+        let due = self
+            .batch_due(now)
+            .map(|due| due.max(self.retry_at.unwrap_or(due)));
+        let delayed = self.state.delayed.first_key_value().map(|(key, _)| key.0);
+        [
+            Some(self.next_tick),
+            due,
+            delayed.filter(|_| self.may_work()),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(now + TICK)
+    }
+
+    fn may_work(&self) -> bool {
+        self.switch_on && self.connection.is_ready()
+    }
+
+    fn batch_due(&self, now: Instant) -> Option<Instant> {
+        let waiting = self.state.has_work(now) || self.wants_checkpoint();
+        self.processor
+            .due(now, waiting && self.may_work(), self.window())
+    }
+
+    fn window(&self) -> Window {
+        Window {
+            open: self.connection.is_ready(),
+            under_way_bytes: self.under_way.iter().map(|batch| batch.bytes).sum(),
+            under_way_batches: self.under_way.len(),
+            limit_bytes: self.connection.window_bytes,
+        }
+    }
+
+    /// Makes the next batch if it is due.
+    fn work(&mut self, now: Instant) {
+        let due = self.batch_due(now).is_some_and(|due| due <= now);
+        if !due || self.retry_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.retry_at = None;
+        let bulk = self.state.is_listing();
+        match Round::run(&mut self.state, &self.tools) {
+            Ok(outcome) => {
+                self.failure = None;
+                self.send(outcome, now);
+            }
+            Err(error) => {
+                let text = format!("{error:#}");
+                tracing::error!(receiver = %self.receiver.name, error = %text, "a batch could not be made");
+                self.failure = Some(text);
+                self.retry_at = Some(now + TICK);
+            }
+        }
+        if !bulk {
+            self.processor.finished(now, now.elapsed());
+        }
+    }
+
+    fn send(&mut self, outcome: Outcome, now: Instant) {
+        let checkpoint = self.checkpoint_due();
+        let builder = match (outcome.batch, &checkpoint) {
+            (Some(builder), _) => builder,
+            (None, Some(_)) => match self.empty_batch() {
+                Some(builder) => builder,
+                None => return,
+            },
+            (None, None) => return,
+        };
+        let kind = self.cut_kind();
+        let time = wall_clock();
+        let since = outcome.oldest.map_or(now, |mark| mark.since);
+        let age = i64::try_from(since.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        let oldest_change = Timestamp(time.0.saturating_sub(age));
+        let batch = builder.finish(|sequence, parts| Cut {
+            sequence,
+            parts,
+            time,
+            kind,
+            checkpoint,
+            oldest_change,
+        });
+        let sequence = batch.cut.sequence;
+        self.under_way.push_back(UnderWay {
+            sequence,
+            bytes: batch.bytes(),
+            since,
+        });
+        self.cuts.push_back((sequence, kind, time));
+        self.uplink.send(batch);
+    }
+
+    /// Nothing proves yet that no unannounced writer was at work while files were read, so no cut is
+    /// claimed to be more than it is.
+    fn cut_kind(&self) -> CutKind {
+        if self.state.scan.is_some() {
+            CutKind::Partial
+        } else {
+            CutKind::Fuzzy
+        }
+    }
+}
+
+/// Everything a pipeline is made of.
+pub struct PipelineParts {
+    /// Whom to send to.
+    pub receiver: config::Receiver,
+    /// Where the source keeps its files.
+    pub paths: config::Paths,
+    /// All settings.
+    pub config: Arc<config::Config>,
+    /// The index and what is dirty.
+    pub state: State,
+    /// Intake, questions, runtime.
+    pub tools: Tools,
+    /// The line.
+    pub uplink: Uplink,
+    /// The switch.
+    pub switch_on: bool,
+}
+
+impl Pipeline {
+    /// A pipeline that has not connected yet.
+    pub fn new(parts: PipelineParts) -> Self {
+        let schedule = parts.config.schedule;
+        let limits = PaceLimits {
+            shortest: Duration::from_millis(schedule.interval_ms_min),
+            longest: Duration::from_millis(schedule.interval_ms_max),
+        };
+        Self {
+            receiver: parts.receiver,
+            paths: parts.paths,
+            config: parts.config,
+            state: parts.state,
+            tools: parts.tools,
+            uplink: parts.uplink,
+            connection: Connection::default(),
+            manager: ScheduleManager::new(limits),
+            processor: ScheduleProcessor::new(limits),
+            under_way: VecDeque::new(),
+            waiting: Vec::new(),
+            reconciles: Vec::new(),
+            switch_on: parts.switch_on,
+            stored_point: None,
+            cuts: VecDeque::new(),
+            scan_listed: None,
+            last_scan_end: None,
+            last_scan_cost: Duration::ZERO,
+            misses: 0,
+            batches_stored: 0,
+            failure: None,
+            retry_at: None,
+            next_tick: Instant::now(),
+            stopped: None,
+        }
+    }
+}

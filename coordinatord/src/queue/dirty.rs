@@ -1,0 +1,66 @@
+//! What is known to be dirty about one inode or one name.
+
+use std::time::Instant;
+
+use super::ranges::RangeSet;
+use crate::intake::OriginId;
+
+/// Order in which things became dirty; a barrier waits for all up to a ticket.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Ticket(pub u64);
+
+/// When something became dirty, and by whom (the latest of them).
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    /// Place in the order.
+    pub ticket: Ticket,
+    /// When the first of the hints was taken in.
+    pub since: Instant,
+    /// Who changed it last.
+    pub origin: OriginId,
+}
+
+/// What to look at in a file.
+#[derive(Clone, Debug, Default)]
+pub struct Dirt {
+    /// Bytes to read.
+    pub ranges: RangeSet,
+    /// The end of the file, from where the receiver's copy ends.
+    pub appended: bool,
+    /// Somewhere; compare all of it with the receiver's copy.
+    pub whole: bool,
+    /// Mode, owner, times, extended attributes. Always looked at, so this is only a reason to look.
+    pub attributes: bool,
+}
+
+impl Dirt {
+    /// All of this and of `other`.
+    pub fn absorb(&mut self, other: &Self) {
+        self.ranges.add_all(&other.ranges);
+        self.appended |= other.appended;
+        self.whole |= other.whole;
+        self.attributes |= other.attributes;
+    }
+}
+
+/// A dirty file.
+#[derive(Clone, Debug)]
+pub struct DirtyFile {
+    /// When and by whom.
+    pub mark: Mark,
+    /// What.
+    pub dirt: Dirt,
+    /// Rounds in which none of its names led to it.
+    pub lost_rounds: u8,
+}
+
+/// A directory whose entries are all to be compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Listing {
+    /// When and by whom.
+    pub mark: Mark,
+    /// Also everything below, whether or not it looks changed.
+    pub deep: bool,
+    /// Found by a scan: changes that it finds and no hint announced are misses.
+    pub scan: bool,
+}

@@ -1,0 +1,308 @@
+//! Queue unit: where a change waits between being hinted and being looked at.
+//!
+//! Three kinds of entries, one per thing however often it was hinted: dirty names, dirty files, and
+//! directories to list. Entries are ordered by the ticket of their first hint.
+//!
+//! Invariants:
+//! - Nothing is forgotten: an entry leaves only by being taken, and what could not be finished is put
+//!   back under its old mark.
+//! - The queue is bounded. Too many dirty names in one directory become a listing of it; too many
+//!   entries at all become a deep listing of every root ([`Queue::is_crowded`] asks for it).
+//! - It need not be durable: after a crash everything in it is found again by the reconcile scan.
+
+mod dirty;
+mod ranges;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use everwrite_protocol::ids::Name;
+use everwrite_protocol::local::Inode;
+
+pub use dirty::{Dirt, DirtyFile, Listing, Mark, Ticket};
+pub use ranges::RangeSet;
+
+use crate::intake::{Hint, OriginId, What};
+
+/// Dirty names kept apart in one directory; beyond, the whole directory is listed.
+const NAMES_PER_DIRECTORY_MAX: usize = 4096;
+/// Entries kept apart in all.
+const ENTRIES_MAX: usize = 200_000;
+
+/// The queue of one pipeline.
+#[derive(Default)]
+pub struct Queue {
+    last_ticket: u64,
+    names: BTreeMap<Ticket, (Inode, Name, Mark)>,
+    name_tickets: HashMap<Inode, HashMap<Name, Ticket>>,
+    files: HashMap<Inode, DirtyFile>,
+    file_order: BTreeMap<Ticket, Inode>,
+    listings: HashMap<Inode, Listing>,
+    listing_order: BTreeMap<Ticket, Inode>,
+    everything: Option<Mark>,
+}
+
+impl Queue {
+    /// Takes in what a hint says.
+    pub fn push(&mut self, hint: &Hint) {
+        let mark = self.mark(hint.at, hint.origin);
+        match &hint.what {
+            What::Write {
+                file,
+                offset,
+                length,
+                ..
+            } => {
+                self.dirty(*file, mark, |dirt| dirt.ranges.add(*offset, *length));
+            }
+            What::Append { file, .. } => self.dirty(*file, mark, |dirt| dirt.appended = true),
+            What::Whole { file, .. } | What::Mapped { file, .. } | What::Unmapped { file, .. } => {
+                self.dirty(*file, mark, |dirt| dirt.whole = true);
+            }
+            What::Size { file, .. } | What::Attributes { file, .. } => {
+                self.dirty(*file, mark, |dirt| dirt.attributes = true);
+            }
+            What::Name { directory, name } => self.push_name(*directory, name.clone(), mark),
+            What::Rename {
+                old_directory,
+                old_name,
+                new_directory,
+                new_name,
+            } => {
+                self.push_name(*old_directory, old_name.clone(), mark);
+                let mark = self.mark(hint.at, hint.origin);
+                self.push_name(*new_directory, new_name.clone(), mark);
+            }
+            What::Names { directory } => self.push_listing(*directory, mark, false, false),
+            What::Everything => self.everything = self.everything.or(Some(mark)),
+            What::Sync { .. } => {}
+        }
+    }
+
+    /// A mark for something that became dirty now.
+    pub fn mark(&mut self, since: Instant, origin: OriginId) -> Mark {
+        self.last_ticket += 1;
+        Mark {
+            ticket: Ticket(self.last_ticket),
+            since,
+            origin,
+        }
+    }
+
+    /// A name to look at.
+    pub fn push_name(&mut self, directory: Inode, name: Name, mark: Mark) {
+        if let Some(listing) = self.listings.get_mut(&directory) {
+            listing.mark.origin = mark.origin;
+            return;
+        }
+        let tickets = self.name_tickets.entry(directory).or_default();
+        if let Some(known) = tickets.get(&name) {
+            if let Some(entry) = self.names.get_mut(known) {
+                entry.2.origin = mark.origin;
+            }
+            return;
+        }
+        if tickets.len() < NAMES_PER_DIRECTORY_MAX {
+            tickets.insert(name.clone(), mark.ticket);
+            self.names.insert(mark.ticket, (directory, name, mark));
+            return;
+        }
+        self.push_listing(directory, mark, false, false);
+    }
+
+    /// A file to look at.
+    pub fn dirty(&mut self, file: Inode, mark: Mark, change: impl FnOnce(&mut Dirt)) {
+        let entry = self.files.entry(file).or_insert_with(|| {
+            self.file_order.insert(mark.ticket, file);
+            DirtyFile {
+                mark,
+                dirt: Dirt::default(),
+                lost_rounds: 0,
+            }
+        });
+        entry.mark.origin = mark.origin;
+        change(&mut entry.dirt);
+    }
+
+    /// A directory to list. Its dirty names are found by the listing.
+    pub fn push_listing(&mut self, directory: Inode, mark: Mark, deep: bool, scan: bool) {
+        let mut mark = mark;
+        for ticket in self
+            .name_tickets
+            .remove(&directory)
+            .unwrap_or_default()
+            .into_values()
+        {
+            if let Some((_, _, known)) = self.names.remove(&ticket) {
+                mark = Mark {
+                    ticket: mark.ticket.min(known.ticket),
+                    since: mark.since.min(known.since),
+                    ..mark
+                };
+            }
+        }
+        if let Some(known) = self.listings.get_mut(&directory) {
+            known.deep |= deep;
+            known.scan &= scan;
+            return;
+        }
+        self.listings
+            .insert(directory, Listing { mark, deep, scan });
+        self.listing_order.insert(mark.ticket, directory);
+    }
+
+    /// The oldest dirty name.
+    pub fn take_name(&mut self) -> Option<(Inode, Name, Mark)> {
+        let (_, entry) = self.names.pop_first()?;
+        if let Some(tickets) = self.name_tickets.get_mut(&entry.0) {
+            tickets.remove(&entry.1);
+            if tickets.is_empty() {
+                self.name_tickets.remove(&entry.0);
+            }
+        }
+        Some(entry)
+    }
+
+    /// The oldest dirty file after `ticket`.
+    pub fn next_file(&self, after: Ticket) -> Option<(Ticket, Inode)> {
+        let bound = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        self.file_order
+            .range(bound)
+            .next()
+            .map(|(ticket, file)| (*ticket, *file))
+    }
+
+    /// What is known of a dirty file.
+    pub fn file(&self, file: Inode) -> Option<&DirtyFile> {
+        self.files.get(&file)
+    }
+
+    /// Takes a dirty file out.
+    pub fn take_file(&mut self, file: Inode) -> Option<DirtyFile> {
+        let entry = self.files.remove(&file)?;
+        self.file_order.remove(&entry.mark.ticket);
+        Some(entry)
+    }
+
+    /// Puts back what could not be finished, under its old mark.
+    pub fn put_back_file(&mut self, file: Inode, entry: DirtyFile) {
+        let known = self.take_file(file);
+        let mut entry = entry;
+        if let Some(known) = known {
+            entry.dirt.absorb(&known.dirt);
+            entry.mark.origin = known.mark.origin;
+        }
+        self.file_order.insert(entry.mark.ticket, file);
+        self.files.insert(file, entry);
+    }
+
+    /// The oldest directory to list.
+    pub fn take_listing(&mut self) -> Option<(Inode, Listing)> {
+        let (_, directory) = self.listing_order.pop_first()?;
+        self.listings
+            .remove(&directory)
+            .map(|listing| (directory, listing))
+    }
+
+    /// Takes the order to look everywhere.
+    pub fn take_everything(&mut self) -> Option<Mark> {
+        self.everything.take()
+    }
+
+    /// Looking everywhere is due.
+    pub fn set_everything(&mut self, mark: Mark) {
+        self.everything = self.everything.or(Some(mark));
+    }
+
+    /// Ticket of the oldest entry; everything before it has been taken.
+    pub fn oldest(&self) -> Option<(Ticket, Instant)> {
+        let names = self
+            .names
+            .first_key_value()
+            .map(|(ticket, entry)| (*ticket, entry.2.since));
+        let file = self
+            .file_order
+            .first_key_value()
+            .and_then(|(ticket, inode)| {
+                self.files
+                    .get(inode)
+                    .map(|entry| (*ticket, entry.mark.since))
+            });
+        let listing = self
+            .listing_order
+            .first_key_value()
+            .and_then(|(ticket, inode)| {
+                self.listings
+                    .get(inode)
+                    .map(|entry| (*ticket, entry.mark.since))
+            });
+        let everything = self.everything.map(|mark| (mark.ticket, mark.since));
+        [names, file, listing, everything]
+            .into_iter()
+            .flatten()
+            .min_by_key(|entry| entry.0)
+    }
+
+    /// The last ticket given out; a barrier waits until [`Self::oldest`] is beyond it.
+    pub fn last_ticket(&self) -> Ticket {
+        Ticket(self.last_ticket)
+    }
+
+    /// Names and files that are waiting (not those a listing will find).
+    pub fn entries(&self) -> usize {
+        self.names.len() + self.files.len() + self.listings.len()
+    }
+
+    /// Known bytes that are waiting. Ranges to the end of a file count up to where they are known.
+    pub fn bytes(&self, size_of: impl Fn(&Inode) -> u64) -> u64 {
+        self.files
+            .iter()
+            .map(|(inode, entry)| entry.dirt.ranges.bytes(size_of(inode)))
+            .sum()
+    }
+
+    /// Is anything at all waiting?
+    pub fn is_empty(&self) -> bool {
+        self.entries() == 0 && self.everything.is_none()
+    }
+
+    /// Are directories waiting to be listed (a scan is going on)?
+    pub fn listings(&self) -> usize {
+        self.listings.len()
+    }
+
+    /// Are dirty names waiting?
+    pub fn has_names(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// Is it known already that something about this inode is waiting?
+    pub fn knows_file(&self, file: &Inode) -> bool {
+        self.files.contains_key(file)
+    }
+
+    /// Too many entries to keep apart: the caller forgets them for one look at everything.
+    pub fn is_crowded(&self) -> bool {
+        self.entries() > ENTRIES_MAX
+    }
+
+    /// Forgets all entries for one look at everything, as old as the oldest of them.
+    pub fn widen_to_everything(&mut self) {
+        let Some((ticket, since)) = self.oldest() else {
+            return;
+        };
+        let last_ticket = self.last_ticket;
+        *self = Self {
+            last_ticket,
+            ..Self::default()
+        };
+        self.everything = Some(Mark {
+            ticket,
+            since,
+            origin: OriginId::SCAN,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+fn inode(number: u64) -> Inode {
+    Inode {
+        device: 1,
+        inode: number,
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text.as_bytes()).unwrap()
+}
+
+fn hint(what: What) -> Hint {
+    Hint {
+        origin: OriginId(1),
+        at: Instant::now(),
+        what,
+    }
+}
+
+fn write(file: u64, offset: u64, length: u64) -> Hint {
+    hint(What::Write {
+        file: inode(file),
+        birth: 0,
+        offset,
+        length,
+    })
+}
+
+#[test]
+fn one_entry_a_file_in_the_order_of_the_first_hint() {
+    let mut queue = Queue::default();
+    queue.push(&write(1, 0, 10));
+    queue.push(&write(2, 0, 10));
+    queue.push(&write(1, 10, 10));
+    let (first, file) = queue.next_file(Ticket::default()).unwrap();
+    assert_eq!(file, inode(1));
+    assert_eq!(queue.next_file(first).unwrap().1, inode(2));
+    let entry = queue.take_file(inode(1)).unwrap();
+    assert_eq!(entry.dirt.ranges.within(100).collect::<Vec<_>>(), [(0, 20)]);
+    assert_eq!(queue.entries(), 1);
+}
+
+#[test]
+fn what_is_put_back_keeps_its_place_and_takes_in_what_came_since() {
+    let mut queue = Queue::default();
+    queue.push(&write(1, 0, 10));
+    queue.push(&write(2, 0, 10));
+    let entry = queue.take_file(inode(1)).unwrap();
+    queue.push(&write(1, 50, 10));
+    queue.put_back_file(inode(1), entry);
+    assert_eq!(queue.next_file(Ticket::default()).unwrap().1, inode(1));
+    let entry = queue.take_file(inode(1)).unwrap();
+    assert_eq!(entry.dirt.ranges.bytes(u64::MAX), 20);
+}
+
+#[test]
+fn a_rename_dirties_both_names() {
+    let mut queue = Queue::default();
+    queue.push(&hint(What::Rename {
+        old_directory: inode(1),
+        old_name: name("a"),
+        new_directory: inode(2),
+        new_name: name("b"),
+    }));
+    let taken: Vec<_> = std::iter::from_fn(|| queue.take_name())
+        .map(|(directory, name, _)| (directory.inode, name))
+        .collect();
+    assert_eq!(taken, [(1, name("a")), (2, name("b"))]);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn too_many_names_become_a_listing_as_old_as_the_oldest() {
+    let mut queue = Queue::default();
+    for at in 0..=NAMES_PER_DIRECTORY_MAX {
+        queue.push(&hint(What::Name {
+            directory: inode(1),
+            name: name(&at.to_string()),
+        }));
+    }
+    assert!(!queue.has_names());
+    let (directory, listing) = queue.take_listing().unwrap();
+    assert_eq!((directory, listing.mark.ticket), (inode(1), Ticket(1)));
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn a_barrier_can_tell_when_everything_before_it_is_taken() {
+    let mut queue = Queue::default();
+    queue.push(&write(1, 0, 1));
+    let barrier = queue.last_ticket();
+    queue.push(&write(2, 0, 1));
+    assert!(queue.oldest().unwrap().0 <= barrier);
+    queue.take_file(inode(1));
+    assert!(queue.oldest().unwrap().0 > barrier);
+}
+
+#[test]
+fn widening_forgets_entries_but_not_that_there_were_any() {
+    let mut queue = Queue::default();
+    queue.push(&write(1, 0, 1));
+    queue.push(&hint(What::Name {
+        directory: inode(1),
+        name: name("x"),
+    }));
+    let oldest = queue.oldest().unwrap().0;
+    queue.widen_to_everything();
+    assert_eq!(queue.oldest().unwrap().0, oldest);
+    assert!(queue.take_everything().is_some());
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn whatever_is_pushed_is_taken_once() {
+    let mut queue = Queue::default();
+    let files: BTreeSet<u64> = (0..500).map(|at| at * 7 % 101).collect();
+    (0..500u64).for_each(|at| queue.push(&write(at * 7 % 101, at, 1)));
+    let mut taken = BTreeSet::new();
+    while let Some((_, file)) = queue.next_file(Ticket::default()) {
+        assert!(queue.take_file(file).is_some());
+        assert!(taken.insert(file.inode));
+    }
+    assert_eq!(taken, files);
+}

@@ -1,0 +1,428 @@
+//! Looking at files: content and attributes.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use everwrite_protocol::ids::{FileId, Name};
+use everwrite_protocol::local::Inode;
+use everwrite_protocol::wire::{Attributes, BackupCommand, Kind};
+
+use super::Round;
+use super::names::{At, Opened, Why};
+use super::state::Delayed;
+use crate::clock::wall_clock;
+use crate::index::{FileRow, SUSPECT};
+use crate::intake::OriginId;
+use crate::look::{OpenDirectory, Stat, attributes_digest, stat_at};
+use crate::queue::{Dirt, DirtyFile, Mark};
+use crate::read::{OpenContent, ReadOutcome, Reader, open_content};
+
+/// Files up to this size are sent whole when it is not known what changed (one question to the
+/// receiver would cost as much).
+const ASK_BYTES_MIN: u64 = 128 << 10;
+/// A file of at least this size that was mostly rewritten is compared with the receiver's copy.
+const REWRITTEN_BYTES_MIN: u64 = 1 << 20;
+/// How long a file that is being rewritten must have been left alone.
+const REST: Duration = Duration::from_millis(300);
+/// However often it is written to, it is looked at after this.
+const REST_MAX: Duration = Duration::from_secs(2);
+/// Rounds in which a file is looked for before everything is listed instead.
+const ATTEMPTS_MAX: u8 = 8;
+
+/// Where a file was found.
+enum Located {
+    Yes(OpenDirectory, FileId, Inode, Name, Stat),
+    /// None of its names leads to it; they are looked at first.
+    Nowhere,
+    /// Its root is halted, and will be scanned.
+    Halted,
+}
+
+impl Round<'_> {
+    /// One dirty file, reading at most `bytes` of it.
+    pub(super) fn look_file(&mut self, inode: Inode, entry: DirtyFile, bytes: u64) -> Result<()> {
+        // An inode that the index does not know lies outside all roots, or has not been found yet:
+        // then finding it reads all of it.
+        let Some(row) = self.state.index.by_inode(inode.device, inode.inode, 0)? else {
+            return Ok(());
+        };
+        if !self.done_files.insert(row.id) {
+            self.postponed_files.push((inode, entry));
+            return Ok(());
+        }
+        match self.locate(&row, entry.mark)? {
+            Located::Yes(open, directory, directory_inode, name, stat) => {
+                let at = At {
+                    directory: &open,
+                    file: directory,
+                    inode: directory_inode,
+                };
+                match row.kind {
+                    Kind::Regular => self.look_regular(&at, &name, row, entry, bytes),
+                    _ => self.send_attributes(&at, &name, &row, &stat, entry.mark.origin),
+                }
+            }
+            Located::Nowhere => self.search_file(inode, &row, entry),
+            Located::Halted => Ok(()),
+        }
+    }
+
+    fn look_regular(
+        &mut self,
+        at: &At<'_>,
+        name: &Name,
+        row: FileRow,
+        entry: DirtyFile,
+        bytes: u64,
+    ) -> Result<()> {
+        match open_content(at.directory, name) {
+            Ok(content) if content.stat.is_file(row.inode, row.birth) => {
+                self.look_content(at, name, row, &content, entry, bytes)
+            }
+            Ok(_) => {
+                self.postponed_files.push((row.inode, entry));
+                Ok(())
+            }
+            Err(error) => {
+                self.trouble(&at.directory.place, Some(name), &error);
+                self.distrust(row.id)
+            }
+        }
+    }
+
+    fn look_content(
+        &mut self,
+        at: &At<'_>,
+        name: &Name,
+        row: FileRow,
+        content: &OpenContent,
+        mut entry: DirtyFile,
+        bytes: u64,
+    ) -> Result<()> {
+        let stat = &content.stat;
+        self.widen(&mut entry.dirt, &row, stat);
+        if self.rests(&entry, &row, stat) {
+            self.delay_file(row.inode, entry);
+            return Ok(());
+        }
+        if wants_comparison(&entry.dirt, &row, stat) && row.size > 0 {
+            match self.compare_content(at, name, &row, content, &mut entry)? {
+                Compared::Ranges => {}
+                Compared::Rebuilt => return Ok(()),
+                Compared::NotNow => {
+                    entry.dirt.whole = true;
+                    self.delay_file(row.inode, entry);
+                    return Ok(());
+                }
+            }
+        } else if entry.dirt.whole {
+            entry.dirt.ranges.add(0, u64::MAX);
+        }
+        entry.dirt = Dirt {
+            ranges: entry.dirt.ranges,
+            ..Dirt::default()
+        };
+        self.send_ranges(at, name, row, content, entry, bytes)
+    }
+
+    /// Looks at the file a little later.
+    fn delay_file(&mut self, inode: Inode, entry: DirtyFile) {
+        let key = (self.started + REST, entry.mark.ticket);
+        self.state.delayed.insert(key, Delayed::File(inode, entry));
+    }
+
+    /// Turns what the hints and the two sides say into ranges, where that is possible.
+    fn widen(&self, dirt: &mut Dirt, row: &FileRow, stat: &Stat) {
+        let announced = !dirt.ranges.is_empty() || dirt.appended || dirt.whole;
+        dirt.whole |= row.is_suspect() && !row.staged || !announced && looks_written(row, stat);
+        if stat.size > row.size {
+            dirt.ranges.add(row.size, u64::MAX);
+        }
+    }
+
+    /// Is it being rewritten, so that looking a little later costs less?
+    fn rests(&self, entry: &DirtyFile, row: &FileRow, stat: &Stat) -> bool {
+        let age = wall_clock().0.saturating_sub(stat.modified.0);
+        !self.state.hurry
+            && !row.staged
+            && is_rewritten(&entry.dirt, row, stat)
+            && (0..REST.as_nanos() as i64).contains(&age)
+            && self.started.saturating_duration_since(entry.mark.since) < REST_MAX
+    }
+
+    /// Sends dirty ranges, then attributes; what is left over stays dirty.
+    fn send_ranges(
+        &mut self,
+        at: &At<'_>,
+        name: &Name,
+        row: FileRow,
+        content: &OpenContent,
+        mut entry: DirtyFile,
+        bytes: u64,
+    ) -> Result<()> {
+        let (stat, origin) = (&content.stat, entry.mark.origin);
+        if stat.size != row.size || row.is_suspect() {
+            self.batch.push(
+                origin,
+                BackupCommand::Truncate {
+                    file: row.id,
+                    length: stat.size,
+                    origin: 0,
+                },
+            );
+        }
+        let mut failed = false;
+        for (offset, length) in entry.dirt.ranges.take(bytes, stat.size) {
+            let mut reader = Reader {
+                batch: &mut self.batch,
+                buffer: &mut self.buffer,
+                bytes_read: &mut self.state.bytes_read,
+            };
+            let sparse = stat.allocated < stat.size;
+            match reader.send_range(
+                &content.file,
+                row.id,
+                origin,
+                (offset, length),
+                sparse,
+                row.staged,
+            ) {
+                Ok(ReadOutcome::Complete) => {}
+                Ok(ReadOutcome::Shrunk) => entry.dirt.attributes = true,
+                Err(error) => {
+                    self.trouble(&at.directory.place, Some(name), &error);
+                    failed = true;
+                }
+            }
+        }
+        let unfinished = !entry.dirt.ranges.is_empty() || entry.dirt.attributes;
+        let Some(attributes) = self.attributes_at(at, name, stat) else {
+            return self.distrust(row.id);
+        };
+        self.put_attributes(&row, stat, attributes, origin, unfinished || failed)?;
+        if unfinished {
+            self.postponed_files.push((row.inode, entry));
+        } else if row.staged && !failed {
+            self.arrive(at, name, row.id, entry.mark)?;
+        }
+        Ok(())
+    }
+
+    /// A staged file is complete: it gets its names.
+    fn arrive(&mut self, at: &At<'_>, name: &Name, file: FileId, mark: Mark) -> Result<()> {
+        if let Some(row) = self.state.index.file(file)? {
+            let row = FileRow {
+                staged: false,
+                ..row
+            };
+            self.state.index.put_file(&row, self.batch.sequence())?;
+        }
+        for (directory, other) in self.state.staged.remove(&file).unwrap_or_default() {
+            self.state.queue.push_name(directory, other, mark);
+        }
+        if let Some(replaced) = self.state.index.child(at.file, name)? {
+            self.detach(at.file, name, replaced, mark.origin)?;
+        }
+        self.attach(at.file, name, file, mark.origin)
+    }
+
+    /// Attributes of anything but a regular file.
+    fn send_attributes(
+        &mut self,
+        at: &At<'_>,
+        name: &Name,
+        row: &FileRow,
+        stat: &Stat,
+        origin: OriginId,
+    ) -> Result<()> {
+        match self.attributes_at(at, name, stat) {
+            Some(attributes) => self.put_attributes(row, stat, attributes, origin, false),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends attributes if they differ from those last sent, and brings the row up to date. A
+    /// `suspect` row is compared again by the next scan, whatever its times say.
+    pub(super) fn put_attributes(
+        &mut self,
+        row: &FileRow,
+        stat: &Stat,
+        attributes: Attributes,
+        origin: OriginId,
+        suspect: bool,
+    ) -> Result<()> {
+        let digest = attributes_digest(&attributes);
+        if digest != row.digest {
+            self.batch.push(
+                origin,
+                BackupCommand::SetAttributes {
+                    file: row.id,
+                    attributes,
+                    origin: 0,
+                },
+            );
+        }
+        let mut new = FileRow::of(row.id, stat, digest, row.staged);
+        if suspect {
+            new.changed = SUSPECT;
+        }
+        if new != *row {
+            self.state.index.put_file(&new, self.batch.sequence())?;
+        }
+        Ok(())
+    }
+
+    /// What is known of the file's content is not to be trusted: the next scan compares it.
+    pub(super) fn distrust(&mut self, file: FileId) -> Result<()> {
+        let Some(row) = self.state.index.file(file)? else {
+            return Ok(());
+        };
+        let row = FileRow {
+            changed: SUSPECT,
+            ..row
+        };
+        self.state.index.put_file(&row, self.batch.sequence())
+    }
+
+    /// Finds a name that leads to the file.
+    fn locate(&mut self, row: &FileRow, mark: Mark) -> Result<Located> {
+        let mut names = Vec::new();
+        for (parent, name) in self.state.index.names_of(row.id)? {
+            if let Some(parent) = self.state.index.file(parent)? {
+                names.push((parent, name));
+            }
+        }
+        for (parent, name) in self.state.staged.get(&row.id).cloned().unwrap_or_default() {
+            if let Some(parent) = self.state.index.by_inode(parent.device, parent.inode, 0)? {
+                names.push((parent, name));
+            }
+        }
+        let mut halted = false;
+        for (parent, name) in names {
+            match self.open_directory(&parent, mark)? {
+                Opened::Yes(open) => {
+                    if let Ok(Some(stat)) = stat_at(&open, &name)
+                        && stat.is_file(row.inode, row.birth)
+                    {
+                        return Ok(Located::Yes(open, parent.id, parent.inode, name, stat));
+                    }
+                }
+                Opened::Never => halted = true,
+                Opened::Later => {}
+            }
+        }
+        Ok(if halted {
+            Located::Halted
+        } else {
+            Located::Nowhere
+        })
+    }
+
+    /// A dirty file that none of its names leads to: renamed or removed, and that is still to be
+    /// looked at. Kept dirty until then.
+    fn search_file(&mut self, inode: Inode, row: &FileRow, mut entry: DirtyFile) -> Result<()> {
+        entry.lost_rounds += 1;
+        if entry.lost_rounds > ATTEMPTS_MAX {
+            if row.staged {
+                return self.drop_staged(row.id);
+            }
+            self.state.queue.set_everything(entry.mark);
+            return Ok(());
+        }
+        for (parent, name) in self.state.index.names_of(row.id)? {
+            if let Some(parent) = self.state.index.file(parent)? {
+                self.postponed.push((parent.inode, name, entry.mark));
+            }
+        }
+        self.postponed_files.push((inode, entry));
+        Ok(())
+    }
+
+    /// A file that vanished before all of it had arrived.
+    pub(super) fn drop_staged(&mut self, file: FileId) -> Result<()> {
+        self.state.staged.remove(&file);
+        self.batch
+            .push(OriginId::SCAN, BackupCommand::Drop { file });
+        self.state.files = self.state.files.saturating_sub(1);
+        self.state.index.remove_file(file, self.batch.sequence())
+    }
+}
+
+/// What a comparison with the receiver's copy came to.
+pub(super) enum Compared {
+    /// The entry's ranges are now exactly what differs.
+    Ranges,
+    /// The file was sent as a new one, built from the old.
+    Rebuilt,
+    /// The receiver can't be asked.
+    NotNow,
+}
+
+/// A write sets both times to the same moment; what sets only one of them (chmod, rename, utimes)
+/// leaves content alone. Errs on the side of looking.
+fn looks_written(row: &FileRow, stat: &Stat) -> bool {
+    let moved = row.modified != stat.modified || row.size != stat.size;
+    row.size != stat.size || moved && stat.modified == stat.changed
+}
+
+fn is_rewritten(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
+    row.size >= REWRITTEN_BYTES_MIN && dirt.ranges.bytes(stat.size) * 2 > row.size
+}
+
+fn wants_comparison(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
+    let whole = dirt.whole && stat.size.max(row.size) > ASK_BYTES_MIN;
+    !row.staged && (whole || is_rewritten(dirt, row, stat))
+}
+
+impl Why {
+    /// On behalf of a dirty file.
+    pub(super) fn of(mark: Mark) -> Self {
+        Self {
+            mark,
+            deep: false,
+            scan: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use everwrite_protocol::ids::Timestamp;
+
+    use super::*;
+
+    fn sides(modified: (i64, i64), changed: i64, size: (u64, u64)) -> bool {
+        let inode = Inode {
+            device: 1,
+            inode: 1,
+        };
+        let stat = Stat {
+            inode,
+            birth: 0,
+            kind: Kind::Regular,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            size: size.1,
+            allocated: 0,
+            modified: Timestamp(modified.1),
+            changed: Timestamp(changed),
+            device_number: 0,
+            links: 1,
+        };
+        let old = Stat {
+            size: size.0,
+            modified: Timestamp(modified.0),
+            ..stat
+        };
+        looks_written(&FileRow::of(FileId(1), &old, [0; 16], false), &stat)
+    }
+
+    #[test]
+    fn what_looks_like_a_write() {
+        assert!(!sides((5, 5), 9, (10, 10)), "chmod");
+        assert!(!sides((5, 2), 9, (10, 10)), "utimes to the past");
+        assert!(sides((5, 9), 9, (10, 10)), "written");
+        assert!(sides((5, 5), 9, (10, 11)), "another size");
+    }
+}

@@ -1,0 +1,258 @@
+//! Listing directories: for scans, for new directories, and where hints had to be widened.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use everwrite_protocol::ids::{FileId, Name};
+use everwrite_protocol::local::Inode;
+use everwrite_protocol::wire::Kind;
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
+
+use super::names::{At, Opened, Why};
+use super::state::{Delayed, ListingWork};
+use super::{BULK_TIME, Round, State};
+use crate::index::FileRow;
+use crate::intake::OriginId;
+use crate::look::{OpenDirectory, attributes_digest, read_attributes, stat_descriptor};
+use crate::queue::Listing;
+use crate::reconcile::RootVerdict;
+
+impl Round<'_> {
+    /// Goes on with the listing under way, then with the next ones, until the batch is full or other
+    /// work should have its turn.
+    pub(super) fn go_on_listing(&mut self) -> Result<()> {
+        while !self.is_full() && self.started.elapsed() < BULK_TIME {
+            let Some(work) = self.state.listing.take() else {
+                let Some((directory, listing)) = self.state.queue.take_listing() else {
+                    break;
+                };
+                self.note(listing.mark);
+                self.state.listing = self.begin_listing(directory, listing)?;
+                continue;
+            };
+            self.state.listing = self.look_at_some(work)?;
+        }
+        if !self.state.is_listing() {
+            self.state.queue_missing(self.started);
+        }
+        Ok(())
+    }
+
+    /// Looks at the next names of a directory; gives the work back while there are more.
+    fn look_at_some(&mut self, mut work: ListingWork) -> Result<Option<ListingWork>> {
+        let (directory, mark) = (work.directory, work.mark);
+        let Some(row) = self
+            .state
+            .index
+            .by_inode(directory.device, directory.inode, 0)?
+        else {
+            return Ok(None);
+        };
+        let Opened::Yes(open) = self.open_directory(&row, mark)? else {
+            return Ok(None);
+        };
+        let at = At {
+            directory: &open,
+            file: row.id,
+            inode: row.inode,
+        };
+        let why = Why {
+            mark,
+            deep: work.deep,
+            scan: work.scan,
+        };
+        while let Some(name) = work.names.next() {
+            self.look_at(&at, &name, why)?;
+            if let Some(scan) = self.state.scan.as_mut() {
+                scan.compared += 1;
+            }
+            if self.is_full() {
+                return Ok(Some(work));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the names of a directory: those on disk to be looked at, those only in the index at the
+    /// end of the scan, for they may have moved.
+    fn begin_listing(&mut self, directory: Inode, listing: Listing) -> Result<Option<ListingWork>> {
+        let Some(row) = self
+            .state
+            .index
+            .by_inode(directory.device, directory.inode, 0)?
+        else {
+            return Ok(None);
+        };
+        self.tools.devices.add(row.inode.device);
+        if self.state.root(row.id).is_some() {
+            return self.begin_root(row, listing);
+        }
+        let open = match self.open_directory(&row, listing.mark)? {
+            Opened::Yes(open) => open,
+            Opened::Later => {
+                self.state.delayed.insert(
+                    (self.started, listing.mark.ticket),
+                    Delayed::Listing(directory, listing),
+                );
+                return Ok(None);
+            }
+            Opened::Never => return Ok(None),
+        };
+        match names_in(&open) {
+            Ok(names) => self.compare_names(&row, names, listing).map(Some),
+            Err(error) => {
+                self.trouble(&open.place, None, &error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// A root is judged before its names are compared, and may be bound to another directory.
+    fn begin_root(&mut self, row: FileRow, listing: Listing) -> Result<Option<ListingWork>> {
+        let Some(root) = self.state.root(row.id) else {
+            return Ok(None);
+        };
+        let path = root.path.clone();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(directory) = openat(CWD, &path, flags, Mode::empty()) else {
+            self.state.judge(row.id, None)?;
+            return Ok(None);
+        };
+        let stat = stat_descriptor(&directory)?;
+        let names = match names_in(&directory) {
+            Ok(names) => names,
+            Err(error) => {
+                self.state.trouble(path, &error);
+                return Ok(None);
+            }
+        };
+        let names = self.protected_names(row.id, names);
+        if self.state.judge(row.id, Some((&stat, &names)))? != RootVerdict::Go {
+            return Ok(None);
+        }
+        self.state
+            .troubles
+            .retain(|trouble, _| !trouble.starts_with(&path));
+        self.tools.devices.add(stat.inode.device);
+        let row = if stat.is_file(row.inode, row.birth) {
+            row
+        } else {
+            let bound = FileRow {
+                inode: stat.inode,
+                birth: stat.birth,
+                ..row
+            };
+            self.state.index.put_file(&bound, self.batch.sequence())?;
+            self.directories = crate::look::Directories::default();
+            bound
+        };
+        self.touched.insert(row.id);
+        self.compare_names(&row, names, listing).map(Some)
+    }
+
+    /// Names at a root's top that no rule of theirs excludes. (Rules for directories are applied as
+    /// if each name were one: good enough to tell an empty root.)
+    fn protected_names(&self, root: FileId, names: Vec<Name>) -> Vec<Name> {
+        let Some(root) = self.state.root(root) else {
+            return names;
+        };
+        let kept = |name: &Name| root.excludes.excluded_here(name.as_bytes(), true).is_none();
+        names.into_iter().filter(kept).collect()
+    }
+
+    fn compare_names(
+        &mut self,
+        row: &FileRow,
+        mut names: Vec<Name>,
+        listing: Listing,
+    ) -> Result<ListingWork> {
+        let known = self.state.index.children(row.id)?;
+        let missing: Vec<Name> = known
+            .into_iter()
+            .map(|(name, _)| name)
+            .filter(|name| names.binary_search(name).is_err())
+            .collect();
+        match self.state.scan.as_mut() {
+            Some(scan) => scan
+                .missing
+                .extend(missing.into_iter().map(|name| (row.inode, name))),
+            None => names.extend(missing),
+        }
+        Ok(ListingWork {
+            directory: row.inode,
+            names: names.into_iter(),
+            mark: listing.mark,
+            deep: listing.deep,
+            scan: listing.scan,
+        })
+    }
+
+    /// Brings the attributes of a directory in which names changed up to date.
+    pub(super) fn send_directory_attributes(
+        &mut self,
+        row: &FileRow,
+        open: &OpenDirectory,
+        origin: OriginId,
+    ) -> Result<()> {
+        let stat = stat_descriptor(open)?;
+        let own = std::ffi::OsStr::new(".");
+        match read_attributes(open, own, &stat, &self.state.accounts) {
+            Ok(attributes) => {
+                debug_assert_eq!(attributes.kind, Kind::Directory);
+                if attributes_digest(&attributes) != row.digest || stat.changed != row.changed {
+                    self.put_attributes(row, &stat, attributes, origin, false)?;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.trouble(&open.place, None, &error);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl State {
+    /// The scan has listed everything: what it missed until now is looked at by name.
+    fn queue_missing(&mut self, now: Instant) {
+        let missing = self
+            .scan
+            .as_mut()
+            .map(|scan| std::mem::take(&mut scan.missing));
+        for (directory, name) in missing.unwrap_or_default() {
+            let mark = self.queue.mark(now, OriginId::SCAN);
+            self.queue.push_name(directory, name, mark);
+        }
+    }
+
+    /// Delayed entries whose time has come go back into the queue.
+    pub fn wake_delayed(&mut self, now: Instant) {
+        while let Some(entry) = self.delayed.first_entry() {
+            if entry.key().0 > now && !self.hurry {
+                break;
+            }
+            match entry.remove() {
+                Delayed::Name(directory, name, mark) => self.queue.push_name(directory, name, mark),
+                Delayed::File(inode, file) => self.queue.put_back_file(inode, file),
+                Delayed::Listing(directory, listing) => {
+                    self.queue
+                        .push_listing(directory, listing.mark, listing.deep, listing.scan);
+                }
+            }
+        }
+    }
+}
+
+/// The names in a directory, sorted; `.` and `..` left out.
+fn names_in(directory: impl std::os::fd::AsFd) -> std::io::Result<Vec<Name>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let readable = openat(directory, ".", flags, Mode::empty())?;
+    let mut names = Vec::new();
+    for entry in Dir::read_from(readable)? {
+        if let Ok(name) = Name::new(entry?.file_name().to_bytes()) {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}

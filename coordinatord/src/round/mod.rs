@@ -1,0 +1,200 @@
+//! A round: everything that is due is looked at and becomes one batch.
+//!
+//! Order within a round: names first, oldest first, then small dirty files, then listings (of scans
+//! and of new directories), then pieces of large files, until the batch is full. So a small recent
+//! change never waits behind bulk.
+//!
+//! Invariant: the index is changed in one transaction, which is committed only when the batch is
+//! complete. A round that fails leaves the index as it was and everything dirty.
+
+mod compare;
+mod content;
+mod create;
+mod listing;
+mod moves;
+mod names;
+mod root;
+mod state;
+
+use std::collections::{BTreeSet, HashSet};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use everwrite_protocol::ids::{FileId, Name, SequenceNumber};
+use everwrite_protocol::local::Inode;
+
+pub use state::{Delayed, ListingWork, ProtectedRoot, State, Tools};
+
+use crate::batch::BatchBuilder;
+use crate::intake::OriginId;
+use crate::look::Directories;
+use crate::queue::{DirtyFile, Mark, Ticket};
+
+/// Content of one batch, in bytes, beyond which nothing more is begun.
+const BATCH_PAYLOAD_BYTES: u64 = 4 << 20;
+/// Commands of one batch beyond which nothing more is begun.
+const BATCH_COMMANDS: usize = 8192;
+/// Bulk work (listings, large files) goes on for so long in one round.
+const BULK_TIME: Duration = Duration::from_millis(50);
+/// Dirty bytes up to which a file is small: read at once, before bulk.
+const SMALL_BYTES: u64 = 1 << 20;
+
+/// One round, from the queue to a batch.
+pub struct Round<'s> {
+    state: &'s mut State,
+    tools: &'s Tools,
+    batch: BatchBuilder,
+    directories: Directories,
+    buffer: Vec<u8>,
+    started: Instant,
+    /// Oldest hint that went into the batch.
+    oldest: Option<Mark>,
+    /// Files that lost a name: those without any at the end are dead.
+    orphans: BTreeSet<FileId>,
+    /// Directories in which names changed: their times did, too.
+    touched: BTreeSet<FileId>,
+    /// Names that can't be looked at before others are.
+    postponed: Vec<(Inode, Name, Mark)>,
+    postponed_files: Vec<(Inode, DirtyFile)>,
+    /// Files looked at in this round: once is enough.
+    done_files: HashSet<FileId>,
+}
+
+/// What came of a round.
+pub struct Outcome {
+    /// The batch, unless nothing had changed.
+    pub batch: Option<BatchBuilder>,
+    /// Its number, if there is one.
+    pub sequence: SequenceNumber,
+    /// Ticket of the oldest entry that went into it.
+    pub oldest: Option<Mark>,
+}
+
+impl<'s> Round<'s> {
+    /// Looks at what is due. On error nothing has happened, but everything is dirty.
+    pub fn run(state: &'s mut State, tools: &'s Tools) -> Result<Outcome> {
+        let sequence = state.index.begin()?;
+        let mut round = Self {
+            batch: BatchBuilder::new(sequence, tools.origin_names()),
+            directories: Directories::default(),
+            buffer: Vec::new(),
+            started: Instant::now(),
+            oldest: None,
+            orphans: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            postponed: Vec::new(),
+            postponed_files: Vec::new(),
+            done_files: HashSet::new(),
+            state,
+            tools,
+        };
+        match round.gather() {
+            Ok(()) => round.finish(),
+            Err(error) => {
+                let mark = round.state.queue.mark(round.started, OriginId::SCAN);
+                round
+                    .state
+                    .queue
+                    .set_everything(round.oldest.unwrap_or(mark));
+                round.state.index.abandon()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn gather(&mut self) -> Result<()> {
+        self.state.wake_delayed(self.started);
+        self.declare_roots()?;
+        self.look_everywhere()?;
+        self.look_at_names()?;
+        self.look_at_small_files()?;
+        self.go_on_listing()?;
+        self.look_at_large_files()?;
+        self.bury_orphans()?;
+        self.refresh_directories()
+    }
+
+    fn finish(self) -> Result<Outcome> {
+        let sequence = self.batch.sequence();
+        for (directory, name, mark) in self.postponed {
+            self.state.queue.push_name(directory, name, mark);
+        }
+        for (file, entry) in self.postponed_files {
+            self.state.queue.put_back_file(file, entry);
+        }
+        if self.batch.is_empty() {
+            self.state.index.commit_without_batch()?;
+            return Ok(Outcome {
+                batch: None,
+                sequence,
+                oldest: self.oldest,
+            });
+        }
+        self.state.index.commit(sequence)?;
+        Ok(Outcome {
+            batch: Some(self.batch),
+            sequence,
+            oldest: self.oldest,
+        })
+    }
+
+    fn look_at_names(&mut self) -> Result<()> {
+        while !self.is_full() {
+            let Some((directory, name, mark)) = self.state.queue.take_name() else {
+                break;
+            };
+            self.note(mark);
+            self.look_name(directory, name, mark)?;
+        }
+        Ok(())
+    }
+
+    fn look_at_small_files(&mut self) -> Result<()> {
+        let mut after = Ticket::default();
+        while let Some((ticket, inode)) = self.state.queue.next_file(after) {
+            after = ticket;
+            if self.is_full() {
+                break;
+            }
+            if self.state.queue.file(inode).is_some_and(is_small) {
+                self.take_and_look(inode, SMALL_BYTES)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_large_files(&mut self) -> Result<()> {
+        let mut after = Ticket::default();
+        while let Some((ticket, inode)) = self.state.queue.next_file(after) {
+            after = ticket;
+            if self.is_full() || self.started.elapsed() > BULK_TIME && !self.batch.is_empty() {
+                break;
+            }
+            self.take_and_look(inode, BATCH_PAYLOAD_BYTES)?;
+        }
+        Ok(())
+    }
+
+    fn take_and_look(&mut self, inode: Inode, bytes: u64) -> Result<()> {
+        if let Some(entry) = self.state.queue.take_file(inode) {
+            self.note(entry.mark);
+            self.look_file(inode, entry, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.batch.payload_bytes() >= BATCH_PAYLOAD_BYTES || self.batch.commands() >= BATCH_COMMANDS
+    }
+
+    /// Remembers the oldest mark that went into this batch.
+    fn note(&mut self, mark: Mark) {
+        if self.oldest.is_none_or(|oldest| mark.ticket < oldest.ticket) {
+            self.oldest = Some(mark);
+        }
+    }
+}
+
+fn is_small(entry: &DirtyFile) -> bool {
+    !entry.dirt.whole && entry.dirt.ranges.bytes(u64::MAX) <= SMALL_BYTES
+}

@@ -1,0 +1,173 @@
+//! Names that come and go for files that the index knows.
+
+use anyhow::Result;
+use everwrite_protocol::ids::{FileId, Name};
+use everwrite_protocol::wire::{BackupCommand, Kind};
+
+use super::Round;
+use super::names::{At, Opened, Why};
+use crate::index::FileRow;
+use crate::intake::OriginId;
+use crate::look::{Stat, stat_at};
+
+impl Round<'_> {
+    /// The name now means a file that was known under another name: a rename, or a new hard link.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "where, what it was, what it is, who did it"
+    )]
+    pub(super) fn moved(
+        &mut self,
+        at: &At<'_>,
+        name: &Name,
+        file: FileId,
+        replaced: Option<FileId>,
+        row: &FileRow,
+        stat: &Stat,
+        why: Why,
+    ) -> Result<()> {
+        if row.staged {
+            // Still arriving; the name is attached at its end. Until then the receiver keeps what
+            // it had under it.
+            let names = self.state.staged.entry(file).or_default();
+            if !names.contains(&(at.inode, name.clone())) {
+                names.push((at.inode, name.clone()));
+            }
+            self.state
+                .queue
+                .dirty(row.inode, why.mark, |dirt| dirt.attributes = true);
+            return Ok(());
+        }
+        if let Some(replaced) = replaced {
+            self.detach(at.file, name, replaced, why.mark.origin)?;
+        }
+        self.leave_old_names(at, name, row, why)?;
+        self.attach(at.file, name, file, why.mark.origin)?;
+        if stat.kind == Kind::Directory && self.has_rules(at.directory.place.root) {
+            // Other rules may hold at the new place.
+            self.state
+                .queue
+                .push_listing(row.inode, why.mark, true, why.scan);
+        }
+        self.state
+            .queue
+            .dirty(row.inode, why.mark, |dirt| dirt.attributes = true);
+        Ok(())
+    }
+
+    /// Takes away the other names of a file that no longer mean it. A directory has just one name.
+    fn leave_old_names(&mut self, at: &At<'_>, name: &Name, row: &FileRow, why: Why) -> Result<()> {
+        for (parent, old) in self.state.index.names_of(row.id)? {
+            if (parent, &old) == (at.file, name) {
+                continue;
+            }
+            let Some(parent_row) = self.state.index.file(parent)? else {
+                continue;
+            };
+            let gone = row.kind == Kind::Directory
+                || match self.open_directory(&parent_row, why.mark)? {
+                    Opened::Yes(open) => !stat_at(&open, &old)
+                        .unwrap_or_default()
+                        .is_some_and(|stat| stat.is_file(row.inode, row.birth)),
+                    // Not to be told yet: look at that name by itself.
+                    Opened::Later | Opened::Never => false,
+                };
+            if gone {
+                self.detach(parent, &old, row.id, why.mark.origin)?;
+            }
+            // Whatever is there now is looked at, too.
+            self.state.queue.push_name(parent_row.inode, old, why.mark);
+        }
+        Ok(())
+    }
+
+    /// Gives a file a name, in the batch and in the index.
+    pub(super) fn attach(
+        &mut self,
+        parent: FileId,
+        name: &Name,
+        file: FileId,
+        origin: OriginId,
+    ) -> Result<()> {
+        self.batch.push(
+            origin,
+            BackupCommand::Attach {
+                parent,
+                name: name.clone(),
+                file,
+                origin: 0,
+            },
+        );
+        self.touched.insert(parent);
+        self.state
+            .index
+            .attach(parent, name, file, self.batch.sequence())
+    }
+
+    /// Takes a name away, in the batch and in the index.
+    pub(super) fn detach(
+        &mut self,
+        parent: FileId,
+        name: &Name,
+        file: FileId,
+        origin: OriginId,
+    ) -> Result<()> {
+        self.batch.push(
+            origin,
+            BackupCommand::Detach {
+                parent,
+                name: name.clone(),
+                origin: 0,
+            },
+        );
+        self.touched.insert(parent);
+        self.orphans.insert(file);
+        self.state.index.detach(parent, name, self.batch.sequence())
+    }
+
+    /// Files that ended the round without a name are dead, with all below them; the receiver draws
+    /// the same conclusion from the same commands.
+    pub(super) fn bury_orphans(&mut self) -> Result<()> {
+        let sequence = self.batch.sequence();
+        while let Some(file) = self.orphans.pop_first() {
+            let Some(row) = self.state.index.file(file)? else {
+                continue;
+            };
+            if row.staged || !self.state.index.names_of(file)?.is_empty() {
+                continue;
+            }
+            for (name, child) in self.state.index.children(file)? {
+                self.state.index.detach(file, &name, sequence)?;
+                self.orphans.insert(child);
+            }
+            self.state.index.remove_file(file, sequence)?;
+            self.state.files = self.state.files.saturating_sub(1);
+            self.touched.remove(&file);
+        }
+        Ok(())
+    }
+
+    /// Times of directories in which names changed.
+    pub(super) fn refresh_directories(&mut self) -> Result<()> {
+        for directory in std::mem::take(&mut self.touched) {
+            if directory == FileId::TOP {
+                continue;
+            }
+            let Some(row) = self.state.index.file(directory)? else {
+                continue;
+            };
+            let mark = self.state.queue.mark(self.started, OriginId::SCAN);
+            let Opened::Yes(open) = self.open_directory(&row, mark)? else {
+                continue;
+            };
+            self.send_directory_attributes(&row, &open, mark.origin)?;
+        }
+        Ok(())
+    }
+
+    fn has_rules(&self, root: FileId) -> bool {
+        self.state
+            .root(root)
+            .is_some_and(|root| root.excludes.has_rules())
+    }
+}

@@ -1,0 +1,330 @@
+//! Looking at names.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use everwrite_protocol::ids::{FileId, Name};
+use everwrite_protocol::local::Inode;
+use everwrite_protocol::wire::Kind;
+
+use super::Round;
+use crate::exclude::Excludes;
+use crate::index::FileRow;
+use crate::intake::OriginId;
+use crate::look::{DirectoryGone, NameVerdict, OpenDirectory, Place, Stat, decide_name, stat_at};
+use crate::queue::Mark;
+use crate::reconcile::RootVerdict;
+
+/// Rounds in which a directory is looked for before everything is listed instead.
+const ATTEMPTS_MAX: u8 = 8;
+
+/// A directory being looked into.
+pub(super) struct At<'d> {
+    pub(super) directory: &'d OpenDirectory,
+    pub(super) file: FileId,
+    pub(super) inode: Inode,
+}
+
+/// A name being looked at: who hinted, and whether a scan asks.
+#[derive(Clone, Copy)]
+pub(super) struct Why {
+    pub(super) mark: Mark,
+    pub(super) deep: bool,
+    pub(super) scan: bool,
+}
+
+/// What opening a directory came to.
+pub(super) enum Opened {
+    Yes(OpenDirectory),
+    /// It was moved; its own names are looked at first.
+    Later,
+    /// It is not protected, or its root is halted and will be scanned.
+    Never,
+}
+
+impl Round<'_> {
+    /// One hinted name.
+    pub(super) fn look_name(&mut self, directory: Inode, name: Name, mark: Mark) -> Result<()> {
+        // A directory that the index does not know lies outside all roots, or has not been found
+        // yet: then finding it lists it.
+        let Some(row) = self
+            .state
+            .index
+            .by_inode(directory.device, directory.inode, 0)?
+        else {
+            return Ok(());
+        };
+        match self.open_directory(&row, mark)? {
+            Opened::Yes(open) => {
+                self.state.attempts.remove(&directory);
+                let at = At {
+                    directory: &open,
+                    file: row.id,
+                    inode: row.inode,
+                };
+                self.look_at(
+                    &at,
+                    &name,
+                    Why {
+                        mark,
+                        deep: false,
+                        scan: false,
+                    },
+                )
+            }
+            Opened::Later => {
+                self.postponed.push((directory, name, mark));
+                Ok(())
+            }
+            Opened::Never => Ok(()),
+        }
+    }
+
+    /// One name in an open directory.
+    pub(super) fn look_at(&mut self, at: &At<'_>, name: &Name, why: Why) -> Result<()> {
+        let place = &at.directory.place;
+        let found = match stat_at(at.directory, name) {
+            Ok(found) => found.filter(|stat| !self.is_excluded(place, name, stat)),
+            Err(error) => {
+                self.trouble(place, Some(name), &error);
+                return Ok(());
+            }
+        };
+        if place.relative.is_empty() && Excludes::is_rules_file(name.as_bytes()) {
+            self.reload_rules(place.root, why.mark)?;
+        }
+        let indexed = match self.state.index.child(at.file, name)? {
+            Some(file) => self.state.index.file(file)?,
+            None => None,
+        };
+        let known = match &found {
+            Some(stat) => {
+                self.state
+                    .index
+                    .by_inode(stat.inode.device, stat.inode.inode, stat.birth)?
+            }
+            None => None,
+        };
+        let verdict = decide_name(indexed.as_ref(), found.as_ref(), known.as_ref());
+        self.carry_out(at, name, why, verdict, indexed, known, found)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the two sides of a name and the verdict on them"
+    )]
+    fn carry_out(
+        &mut self,
+        at: &At<'_>,
+        name: &Name,
+        why: Why,
+        verdict: NameVerdict,
+        indexed: Option<FileRow>,
+        known: Option<FileRow>,
+        found: Option<Stat>,
+    ) -> Result<()> {
+        match (verdict, indexed, known, found) {
+            (NameVerdict::Same(_), Some(row), _, Some(stat)) => {
+                self.compare(at, name, &row, &stat, why)
+            }
+            (NameVerdict::Adopt(_), Some(row), _, Some(stat)) => self.adopt(row, &stat, why),
+            (NameVerdict::Gone(file), Some(row), _, _) => {
+                self.lost(at, name, why, row.inode);
+                self.detach(at.file, name, file, why.mark.origin)
+            }
+            (NameVerdict::Moved { file, replaced }, _, Some(row), Some(stat)) => {
+                self.differs(at, name, why, row.inode);
+                self.moved(at, name, file, replaced, &row, &stat, why)
+            }
+            (NameVerdict::New { replaced }, indexed, _, Some(stat)) => {
+                self.differs(at, name, why, stat.inode);
+                let base = indexed.filter(|row| Some(row.id) == replaced);
+                self.create(at, name, &stat, base, why)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Both sides mean the same file: do its attributes or its content differ?
+    fn compare(
+        &mut self,
+        at: &At<'_>,
+        name: &Name,
+        row: &FileRow,
+        stat: &Stat,
+        why: Why,
+    ) -> Result<()> {
+        if why.deep && stat.kind == Kind::Directory {
+            self.state
+                .queue
+                .push_listing(row.inode, why.mark, true, why.scan);
+        }
+        let same = row.changed == stat.changed && row.modified == stat.modified;
+        if same && (row.size == stat.size || stat.kind != Kind::Regular) {
+            return Ok(());
+        }
+        if why.scan && stat.kind != Kind::Directory {
+            self.differs(at, name, why, row.inode);
+        }
+        self.state
+            .queue
+            .dirty(row.inode, why.mark, |dirt| dirt.attributes = true);
+        Ok(())
+    }
+
+    /// A file whose inode was not known: bind it, and compare all of it.
+    fn adopt(&mut self, row: FileRow, stat: &Stat, why: Why) -> Result<()> {
+        let bound = FileRow {
+            inode: stat.inode,
+            birth: stat.birth,
+            ..row
+        };
+        self.state.index.put_file(&bound, self.batch.sequence())?;
+        match stat.kind {
+            Kind::Directory => {
+                self.state
+                    .queue
+                    .push_listing(stat.inode, why.mark, true, why.scan);
+                self.state
+                    .queue
+                    .dirty(stat.inode, why.mark, |dirt| dirt.attributes = true);
+            }
+            _ => self
+                .state
+                .queue
+                .dirty(stat.inode, why.mark, |dirt| dirt.whole = true),
+        }
+        Ok(())
+    }
+
+    /// Opens a directory by its row, and sees to it when it is not where it should be.
+    pub(super) fn open_directory(&mut self, row: &FileRow, mark: Mark) -> Result<Opened> {
+        let state = &*self.state;
+        match self
+            .directories
+            .open(&state.index, row.id, |root| state.active_path(root))?
+        {
+            Ok(open) => Ok(Opened::Yes(open)),
+            Err(DirectoryGone::Unprotected) => Ok(Opened::Never),
+            Err(DirectoryGone::Root(root)) => {
+                self.state.queue_root(root, mark)?;
+                Ok(Opened::Never)
+            }
+            Err(DirectoryGone::Failed(error)) => {
+                if let Some((root, names)) = self.state.index.way_to(row.id)? {
+                    let relative = names
+                        .iter()
+                        .map(Name::as_bytes)
+                        .collect::<Vec<_>>()
+                        .join(&b'/');
+                    self.trouble(&Place { root, relative }, None, &error);
+                }
+                Ok(Opened::Never)
+            }
+            Err(DirectoryGone::Elsewhere(moved)) => self.search(moved, mark),
+        }
+    }
+
+    /// The directory `moved` is not where the index has it: its own names are looked at first.
+    fn search(&mut self, moved: FileId, mark: Mark) -> Result<Opened> {
+        let Some(row) = self.state.index.file(moved)? else {
+            return Ok(Opened::Never);
+        };
+        let attempts = self.state.attempts.entry(row.inode).or_default();
+        *attempts += 1;
+        if *attempts > ATTEMPTS_MAX {
+            self.state.attempts.remove(&row.inode);
+            self.state.queue.set_everything(mark);
+            return Ok(Opened::Never);
+        }
+        for (parent, name) in self.state.index.names_of(moved)? {
+            if let Some(parent) = self.state.index.file(parent)? {
+                self.postponed.push((parent.inode, name, mark));
+            }
+        }
+        Ok(Opened::Later)
+    }
+
+    fn is_excluded(&self, place: &Place, name: &Name, stat: &Stat) -> bool {
+        let is_directory = stat.kind == Kind::Directory;
+        self.state.root(place.root).is_some_and(|root| {
+            root.excludes
+                .excluded_here(&place.join(name), is_directory)
+                .is_some()
+        })
+    }
+
+    fn reload_rules(&mut self, root: FileId, mark: Mark) -> Result<()> {
+        let Some(root) = self.state.root_mut(root) else {
+            return Ok(());
+        };
+        let reload = root.excludes.reload();
+        for warning in &reload.warnings {
+            tracing::warn!(root = %root.name, "{warning}");
+        }
+        if reload.changed
+            && let Some(file) = root.file
+        {
+            self.state.queue_root(file, mark)?;
+        }
+        Ok(())
+    }
+
+    /// Counts a name that the disk has no more.
+    fn lost(&mut self, at: &At<'_>, name: &Name, why: Why, inode: Inode) {
+        if why.mark.origin == OriginId::SCAN {
+            self.differs(at, name, why, inode);
+        } else if at.directory.place.relative.is_empty()
+            && let Some(root) = self.state.root_mut(at.directory.place.root)
+        {
+            root.removal_announced = true;
+        }
+    }
+
+    /// Tells a running scan of a difference that no hint is waiting for.
+    pub(super) fn differs(&mut self, at: &At<'_>, name: &Name, why: Why, inode: Inode) {
+        let announced = self.state.queue.knows_file(&inode);
+        if let Some(scan) = self.state.scan.as_mut()
+            && why.mark.origin == OriginId::SCAN
+            && !announced
+        {
+            scan.difference(inode, at.directory.place.join(name));
+        }
+    }
+
+    /// Notes that something could not be read.
+    pub(super) fn trouble(&mut self, place: &Place, name: Option<&Name>, error: &std::io::Error) {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return;
+        }
+        let relative = name.map_or_else(|| place.relative.clone(), |name| place.join(name));
+        let path = self.state.full_path(place.root, &relative);
+        self.state.trouble(path, error);
+    }
+}
+
+impl super::State {
+    /// Absolute path at the source.
+    pub fn full_path(&self, root: FileId, relative: &[u8]) -> PathBuf {
+        let base = self
+            .root(root)
+            .map(|root| root.path.clone())
+            .unwrap_or_default();
+        base.join(std::ffi::OsStr::from_bytes(relative))
+    }
+
+    /// Queues a deep listing of one root; it is judged first.
+    pub fn queue_root(&mut self, file: FileId, mark: Mark) -> Result<()> {
+        if let Some(row) = self.index.file(file)? {
+            self.queue.push_listing(row.inode, mark, true, true);
+        }
+        Ok(())
+    }
+
+    /// Is this root at work?
+    pub fn is_active(&self, file: FileId) -> bool {
+        self.root(file)
+            .is_some_and(|root| root.verdict == RootVerdict::Go)
+    }
+}

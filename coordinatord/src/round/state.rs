@@ -1,0 +1,221 @@
+//! What a round works on, and with.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use everwrite_protocol::ids::{FileId, Name};
+use everwrite_protocol::local::Inode;
+use everwrite_protocol::wire::Origin;
+
+use super::root::ROOT_UNBOUND;
+use crate::exclude::Excludes;
+use crate::front::Devices;
+use crate::index::Index;
+use crate::intake::{Intake, OriginId};
+use crate::look::Accounts;
+use crate::network_backup::QueryClient;
+use crate::queue::{DirtyFile, Listing, Mark, Queue, Ticket};
+use crate::reconcile::{RootVerdict, Scan};
+
+/// Paths that could not be read, kept by name.
+const TROUBLES_MAX: usize = 1000;
+
+/// What the coordinator knows for one receiver.
+pub struct State {
+    /// What the receiver holds.
+    pub index: Index,
+    /// What is dirty.
+    pub queue: Queue,
+    /// The protected roots.
+    pub roots: Vec<ProtectedRoot>,
+    /// Owner names.
+    pub accounts: Accounts,
+    /// Large files on their way: the names that each gets at its end.
+    pub staged: HashMap<FileId, Vec<(Inode, Name)>>,
+    /// What is better looked at a little later.
+    pub delayed: BTreeMap<(Instant, Ticket), Delayed>,
+    /// The directory that is being listed.
+    pub listing: Option<ListingWork>,
+    /// The running scan.
+    pub scan: Option<Scan>,
+    /// Files mapped shared and writable: stores to them are not announced.
+    pub mapped: HashMap<Inode, Mark>,
+    /// Paths that could not be read, and why.
+    pub troubles: BTreeMap<PathBuf, String>,
+    /// Tries to find a directory that is not where the index has it.
+    pub attempts: HashMap<Inode, u8>,
+    /// Look at delayed names and resting files now: somebody waits.
+    pub hurry: bool,
+    /// Bytes read from protected files since start.
+    pub bytes_read: u64,
+    /// Files in the index, all kinds.
+    pub files: u64,
+}
+
+/// A protected root at run time.
+pub struct ProtectedRoot {
+    /// Its name at the receiver.
+    pub name: Name,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its directory's id; `None` until it was first seen.
+    pub file: Option<FileId>,
+    /// What is not protected.
+    pub excludes: Excludes,
+    /// Anything but [`RootVerdict::Go`]: nothing is done.
+    pub verdict: RootVerdict,
+    /// It is copied for the first time.
+    pub initial: bool,
+    /// The next listing may find it empty.
+    pub accept_empty: bool,
+    /// The removal of a name at its top was announced by a hint.
+    pub removal_announced: bool,
+}
+
+impl ProtectedRoot {
+    /// Not halted?
+    pub fn is_at_work(&self) -> bool {
+        self.verdict == RootVerdict::Go
+    }
+}
+
+/// Something that is better looked at a little later.
+pub enum Delayed {
+    /// A name: a large file that is still being written.
+    Name(Inode, Name, Mark),
+    /// A file that is being rewritten.
+    File(Inode, DirtyFile),
+    /// A directory that must be found first.
+    Listing(Inode, Listing),
+}
+
+impl Delayed {
+    fn mark(&self) -> Mark {
+        match self {
+            Self::Name(_, _, mark) => *mark,
+            Self::File(_, file) => file.mark,
+            Self::Listing(_, listing) => listing.mark,
+        }
+    }
+}
+
+/// A directory half listed.
+pub struct ListingWork {
+    /// The directory.
+    pub directory: Inode,
+    /// Names still to be looked at.
+    pub names: std::vec::IntoIter<Name>,
+    /// When and by whom.
+    pub mark: Mark,
+    /// Also everything below.
+    pub deep: bool,
+    /// Part of a scan.
+    pub scan: bool,
+}
+
+/// What a round works with.
+pub struct Tools {
+    /// File systems to be watched.
+    pub devices: Arc<Devices>,
+    /// Tells who was behind a hint.
+    pub intake: Arc<Intake>,
+    /// Asks the receiver what it holds.
+    pub queries: QueryClient,
+    /// Runs the questions.
+    pub runtime: tokio::runtime::Handle,
+}
+
+impl Tools {
+    /// Looks up origins by id.
+    pub fn origin_names(&self) -> Box<dyn Fn(OriginId) -> Origin> {
+        let intake = Arc::clone(&self.intake);
+        Box::new(move |id| intake.origin(id))
+    }
+}
+
+impl State {
+    /// A state around an index, without roots.
+    pub fn new(index: Index) -> anyhow::Result<Self> {
+        let files = index.files()?;
+        Ok(Self {
+            index,
+            queue: Queue::default(),
+            roots: Vec::new(),
+            accounts: Accounts::default(),
+            staged: HashMap::new(),
+            delayed: BTreeMap::new(),
+            listing: None,
+            scan: None,
+            mapped: HashMap::new(),
+            troubles: BTreeMap::new(),
+            attempts: HashMap::new(),
+            hurry: false,
+            bytes_read: 0,
+            files,
+        })
+    }
+
+    /// The root of that directory.
+    pub fn root(&self, file: FileId) -> Option<&ProtectedRoot> {
+        self.roots.iter().find(|root| root.file == Some(file))
+    }
+
+    /// The root of that directory.
+    pub fn root_mut(&mut self, file: FileId) -> Option<&mut ProtectedRoot> {
+        self.roots.iter_mut().find(|root| root.file == Some(file))
+    }
+
+    /// Path of a root that is not halted.
+    pub fn active_path(&self, file: FileId) -> Option<&Path> {
+        self.root(file)
+            .filter(|root| root.verdict == RootVerdict::Go)
+            .map(|root| root.path.as_path())
+    }
+
+    /// Oldest thing that is not taken yet: everything before it has gone into a batch.
+    pub fn oldest(&self) -> Option<(Ticket, Instant)> {
+        let listing = self
+            .listing
+            .as_ref()
+            .map(|work| (work.mark.ticket, work.mark.since));
+        let delayed = self.delayed.values().map(Delayed::mark);
+        let delayed = delayed.map(|mark| (mark.ticket, mark.since)).min();
+        let scan = self.scan.as_ref().filter(|scan| !scan.missing.is_empty());
+        let missing = scan.map(|scan| (Ticket::default(), scan.started));
+        [self.queue.oldest(), listing, delayed, missing]
+            .into_iter()
+            .flatten()
+            .min_by_key(|at| at.0)
+    }
+
+    /// Is there anything to look at now?
+    pub fn has_work(&self, now: Instant) -> bool {
+        let delayed = self
+            .delayed
+            .first_key_value()
+            .is_some_and(|(key, _)| key.0 <= now || self.hurry);
+        let undeclared = self
+            .roots
+            .iter()
+            .any(|root| root.file == ROOT_UNBOUND && root.verdict == RootVerdict::Go);
+        !self.queue.is_empty() || self.listing.is_some() || delayed || undeclared
+    }
+
+    /// Is a scan still listing?
+    pub fn is_listing(&self) -> bool {
+        self.listing.is_some() || self.queue.listings() > 0
+    }
+
+    /// Notes that a path could not be read.
+    pub fn trouble(&mut self, path: PathBuf, error: &std::io::Error) {
+        if self.troubles.len() < TROUBLES_MAX || self.troubles.contains_key(&path) {
+            let text = error.to_string();
+            let known = self.troubles.insert(path.clone(), text.clone());
+            if known.as_deref() != Some(&text) {
+                tracing::warn!(path = %path.display(), error = %text, "can't be read, not protected");
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Schedule managing unit: from intake into the queue.
+
+use std::time::Instant;
+
+use super::rule::{PaceLimits, Pacer};
+use crate::intake::Hint;
+use crate::queue::Queue;
+
+/// Moves hints into the queue. Its cost is that of merging, so its rounds are short; under a flood
+/// the intake merges further while it rests.
+pub struct ScheduleManager {
+    pacer: Pacer,
+}
+
+impl ScheduleManager {
+    /// With these bounds.
+    pub fn new(limits: PaceLimits) -> Self {
+        Self {
+            pacer: Pacer::new(limits),
+        }
+    }
+
+    /// Takes `hints` in; `now` is when the round starts, `clock` gives the time it ended.
+    pub fn take_in(
+        &mut self,
+        queue: &mut Queue,
+        hints: &[Hint],
+        now: Instant,
+        clock: impl Fn() -> Instant,
+    ) {
+        hints.iter().for_each(|hint| queue.push(hint));
+        if queue.is_crowded() {
+            queue.widen_to_everything();
+        }
+        self.pacer
+            .finished(now, clock().saturating_duration_since(now));
+    }
+
+    /// When the next round may start.
+    pub fn due(&self, now: Instant) -> Instant {
+        self.pacer.due(now)
+    }
+}
