@@ -21,7 +21,8 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    fn open(context: &Context, receiver: &Receiver) -> Result<Self, Failure> {
+    /// Nothing is connected yet.
+    pub(super) fn open(context: &Context, receiver: &Receiver) -> Result<Self, Failure> {
         let directory = context.paths.identity_dir();
         let identity = Identity::load_or_create(&directory).map_err(|error| no_identity(&error))?;
         let source = config::source_id(&context.paths).map_err(|error| no_identity(&error))?;

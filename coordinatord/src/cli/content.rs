@@ -99,7 +99,7 @@ impl Piece {
 }
 
 fn write_zeros(out: &mut impl Write, mut count: u64) -> io::Result<()> {
-    const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
     while count > 0 {
         let bytes = count.min(ZEROS.len() as u64) as usize;
         out.write_all(&ZEROS[..bytes])?;

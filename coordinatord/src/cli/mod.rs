@@ -4,6 +4,7 @@
 //! they work when the coordinator is dead. Exit codes and what `--json` prints are contracts.
 
 mod archive;
+mod checkup;
 mod commands;
 mod content;
 mod context;
@@ -66,6 +67,7 @@ enum Command {
     Cat(cat::Cat),
     Diff(diff::Diff),
     Explain(explain::Explain),
+    Doctor(doctor::Doctor),
 }
 
 /// Parses `arguments` (the first is the program's name), runs the command, and says how it ended.
@@ -138,6 +140,7 @@ impl Command {
             Self::Cat(command) => command.run(context).await,
             Self::Diff(command) => command.run(context).await,
             Self::Explain(command) => command.run(context).await,
+            Self::Doctor(command) => command.run(context).await,
         }
     }
 }

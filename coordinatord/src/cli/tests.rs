@@ -30,6 +30,7 @@ fn the_contract_s_lines_are_taken() {
         "reconcile",
         "reconcile r --accept-empty",
         "explain /p",
+        "doctor --json",
         "pair h:1#secret --name attic",
         "checkpoint before-upgrade",
         "log",

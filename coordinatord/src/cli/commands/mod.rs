@@ -4,6 +4,7 @@ pub(super) mod cat;
 pub(super) mod checkpoint;
 pub(super) mod deleted;
 pub(super) mod diff;
+pub(super) mod doctor;
 pub(super) mod explain;
 pub(super) mod log;
 pub(super) mod ls;
