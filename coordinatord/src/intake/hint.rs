@@ -51,13 +51,6 @@ pub enum What {
         /// Its birth.
         birth: u64,
     },
-    /// The size was set: look at it.
-    Size {
-        /// The file.
-        file: Inode,
-        /// Its birth.
-        birth: u64,
-    },
     /// Content changed, no telling where.
     Whole {
         /// The file.

@@ -42,7 +42,6 @@ struct Dirt {
     ranges: Ranges,
     mapped: Ranges,
     append: bool,
-    size: bool,
     whole: bool,
     attributes: bool,
     unmapped: bool,
@@ -74,7 +73,6 @@ impl Merge {
                 });
             }
             What::Append { file, birth } => self.dirt((origin, file, birth), at).append = true,
-            What::Size { file, birth } => self.dirt((origin, file, birth), at).size = true,
             What::Whole { file, birth } => self.dirt((origin, file, birth), at).whole = true,
             What::Attributes { file, birth } => {
                 self.dirt((origin, file, birth), at).attributes = true
@@ -253,7 +251,6 @@ impl Dirt {
             ranges: Ranges::default(),
             mapped: Ranges::default(),
             append: false,
-            size: false,
             whole: false,
             attributes: false,
             unmapped: false,
@@ -261,7 +258,7 @@ impl Dirt {
         }
     }
 
-    /// The hints that say all this. "Whole" says more than any range, growth or size.
+    /// The hints that say all this. "Whole" says more than any range or growth.
     fn put(
         self,
         origin: OriginId,
@@ -288,7 +285,6 @@ impl Dirt {
                 })
             }));
             hints.extend(self.append.then(|| hint(What::Append { file, birth })));
-            hints.extend(self.size.then(|| hint(What::Size { file, birth })));
         }
         hints.extend(
             self.attributes

@@ -56,7 +56,13 @@ impl RangeFields {
                 length,
             }),
             operation::APPEND => Some(What::Append { file, birth }),
-            operation::TRUNCATE => Some(What::Size { file, birth }),
+            // Whatever lay beyond the new end is gone, even if the file has grown again since.
+            operation::TRUNCATE => Some(What::Write {
+                file,
+                birth,
+                offset,
+                length: u64::MAX,
+            }),
             operation::ATTRIBUTES => Some(What::Attributes { file, birth }),
             operation::MAP => Some(What::Mapped {
                 file,

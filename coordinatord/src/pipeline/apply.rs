@@ -167,7 +167,6 @@ fn inodes_of(what: &What) -> [Option<Inode>; 2] {
     match what {
         What::Write { file, .. }
         | What::Append { file, .. }
-        | What::Size { file, .. }
         | What::Whole { file, .. }
         | What::Attributes { file, .. }
         | What::Mapped { file, .. }

@@ -59,7 +59,7 @@ impl Queue {
             What::Whole { file, .. } | What::Mapped { file, .. } | What::Unmapped { file, .. } => {
                 self.dirty(*file, mark, |dirt| dirt.whole = true);
             }
-            What::Size { file, .. } | What::Attributes { file, .. } => {
+            What::Attributes { file, .. } => {
                 self.dirty(*file, mark, |dirt| dirt.attributes = true);
             }
             What::Name { directory, name } => self.push_name(*directory, name.clone(), mark),

@@ -64,7 +64,8 @@ pub mod operation {
     pub const WRITE: u32 = 1;
     /// Bytes were appended at the end of the file; where that was is not known to the shim.
     pub const APPEND: u32 = 2;
-    /// The size was set; `offset` is the new size where known.
+    /// The size was set to `offset`, 0 where that is not known: nothing from there on is as it was,
+    /// even if the file has grown again since.
     pub const TRUNCATE: u32 = 3;
     /// Content changed, the shim can't tell where.
     pub const WHOLE: u32 = 4;

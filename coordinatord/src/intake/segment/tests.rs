@@ -98,13 +98,7 @@ fn each_operation_says_its_own() {
                 birth: 0,
             },
         ),
-        (
-            operation::TRUNCATE,
-            What::Size {
-                file: file(1),
-                birth: 0,
-            },
-        ),
+        (operation::TRUNCATE, write(1, 2, u64::MAX)),
         (operation::WHOLE, whole(1)),
         (
             operation::ATTRIBUTES,
