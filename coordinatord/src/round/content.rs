@@ -366,7 +366,8 @@ fn looks_written(row: &FileRow, stat: &Stat) -> bool {
 }
 
 fn is_rewritten(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
-    row.size >= REWRITTEN_BYTES_MIN && dirt.ranges.bytes(stat.size) * 2 > row.size
+    let size = stat.size.max(row.size);
+    row.size >= REWRITTEN_BYTES_MIN && dirt.ranges.bytes(size) * 2 > size
 }
 
 fn wants_comparison(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
