@@ -1,8 +1,8 @@
 //! The door: one thread that lets processes in, and shows that the coordinator lives.
 //!
-//! A peer has a second to say its [`Hello`](everwrite_protocol::local::Hello); nobody waits for it
-//! meanwhile. A process that is turned away for good goes on the reader's list of those that are not
-//! heard, so that its changes are looked for.
+//! A peer has a second to say its [`Hello`]; nobody waits for it meanwhile. Whoever knocks and does not
+//! get a segment, for whatever reason, goes on the reader's list of those that are not heard, so that
+//! its changes are looked for.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -117,7 +117,7 @@ impl Door {
             }
             let now = Instant::now();
             self.beat(now);
-            self.peers.retain(|_, peer| now < peer.until);
+            self.send_away_late(now);
         }
     }
 
@@ -163,8 +163,10 @@ impl Door {
     fn greet(&mut self, stream: Stream) {
         let token = self.next_token;
         self.next_token += 1;
-        if self.peers.len() >= GREETINGS_MAX {
-            self.peers.pop_first();
+        if self.peers.len() >= GREETINGS_MAX
+            && let Some((_, oldest)) = self.peers.pop_first()
+        {
+            self.refuse(&oldest.stream, Refusal::Busy);
         }
         let until = Instant::now() + HELLO_TIME;
         self.peers.insert(
@@ -176,14 +178,16 @@ impl Door {
             },
         );
         self.listen_to(token);
-        if let Some(Peer {
-            stream: Stream::UdSocket(stream),
+        let Some(Peer {
+            stream: Stream::UdSocket(socket),
             ..
         }) = self.peers.get(&token)
-            && let Err(error) = watch(&self.epoll, stream.as_fd(), token, epoll::EventFlags::IN)
-        {
+        else {
+            return;
+        };
+        if let Err(error) = watch(&self.epoll, socket.as_fd(), token, epoll::EventFlags::IN) {
             tracing::warn!(%error, "can't wait for a process to say hello");
-            self.peers.remove(&token);
+            self.send_away(token, Refusal::Busy);
         }
     }
 
@@ -191,37 +195,49 @@ impl Door {
         let Some(peer) = self.peers.get_mut(&token) else {
             return;
         };
-        let heard = peer.greeting.hear(&peer.stream);
-        if heard == Heard::Part {
-            return;
-        }
-        let Some(Peer { stream, .. }) = self.peers.remove(&token) else {
-            return;
-        };
-        match heard {
-            Heard::Hello(hello) => self.decide(&stream, &hello),
-            Heard::Nonsense => self.refuse(&stream, Refusal::Malformed),
-            Heard::Part | Heard::Gone => {}
+        match peer.greeting.hear(&peer.stream) {
+            Heard::Part => {}
+            Heard::Hello(hello) => self.decide(token, &hello),
+            Heard::Nonsense => self.send_away(token, Refusal::Malformed),
+            // It attaches before it changes anything, so nothing has happened.
+            Heard::Gone => drop(self.peers.remove(&token)),
         }
     }
 
-    fn decide(&mut self, stream: &Stream, hello: &Hello) {
-        let epoch = self.hall.policy.epoch();
-        if let Some(refusal) = greeting::objection(hello, epoch) {
-            return self.refuse(stream, refusal);
+    fn decide(&mut self, token: u64, hello: &Hello) {
+        let Some(Peer { stream, .. }) = self.peers.remove(&token) else {
+            return;
+        };
+        if let Some(refusal) = greeting::objection(hello) {
+            return self.refuse(&stream, refusal);
         }
-        match self.let_in(stream, hello, epoch) {
-            Ok(()) => {}
-            Err(error) => {
-                tracing::warn!(%error, pid = hello.pid, "can't give a process a segment");
-                self.refuse(stream, Refusal::Busy);
-            }
+        if let Err(error) = self.let_in(&stream, hello) {
+            tracing::warn!(%error, pid = hello.pid, "can't give a process a segment");
+            self.refuse(&stream, Refusal::Busy);
+        }
+    }
+
+    fn send_away_late(&mut self, now: Instant) {
+        let late = |peer: &Peer| peer.until <= now;
+        while self
+            .peers
+            .first_key_value()
+            .is_some_and(|(_, oldest)| late(oldest))
+            && let Some((_, peer)) = self.peers.pop_first()
+        {
+            self.refuse(&peer.stream, Refusal::Busy);
+        }
+    }
+
+    fn send_away(&mut self, token: u64, refusal: Refusal) {
+        if let Some(peer) = self.peers.remove(&token) {
+            self.refuse(&peer.stream, refusal);
         }
     }
 
     /// Makes a segment and hands it over. The reader knows it first: a barrier that begins when the
     /// program goes on must not miss it.
-    fn let_in(&mut self, stream: &Stream, hello: &Hello, epoch: u64) -> io::Result<()> {
+    fn let_in(&mut self, stream: &Stream, hello: &Hello) -> io::Result<()> {
         let (peer, user) = credentials(stream)?;
         let owner = process::owner(peer, hello.pid);
         let Some(process) = ProcessKey::of(owner) else {
@@ -231,7 +247,7 @@ impl Door {
         let place = self.hall.room.enter(user, owner).ok_or_else(crowded)?;
         let descriptor = open_process(owner)?;
         let (file, segment) = memory::sealed::<Segment>("everwrite-segment")?;
-        fill_header(&segment, hello.pid, epoch);
+        fill_header(&segment, hello.pid, self.hall.policy.epoch());
         let token = self.next_token;
         self.next_token += 1;
         self.hall.ends.watch(descriptor.as_fd(), token)?;
@@ -258,20 +274,17 @@ impl Door {
         )
     }
 
-    /// Says no. Whoever is turned away for good is looked after by the scan from now on; the reader
-    /// knows that before the program goes on.
+    /// Says no. The reader knows before the program goes on: what it does is looked for by the scan.
     fn refuse(&self, stream: &Stream, refusal: Refusal) {
-        if refusal != Refusal::Epoch {
-            let peer = credentials(stream)
-                .ok()
-                .and_then(|(pid, _)| ProcessKey::of(pid));
-            tracing::warn!(
-                ?refusal,
-                pid = peer.map(|peer| peer.pid),
-                "a process is not heard"
-            );
-            self.tell(News::Unheard(peer));
-        }
+        let peer = credentials(stream)
+            .ok()
+            .and_then(|(pid, _)| ProcessKey::of(pid));
+        tracing::warn!(
+            ?refusal,
+            pid = peer.map(|peer| peer.pid),
+            "a process is not heard"
+        );
+        self.tell(News::Unheard(peer));
         let Stream::UdSocket(socket) = stream;
         // Who has gone needs no answer.
         let _ = greeting::answer(socket.as_fd(), Welcome::Refused(refusal), &[]);

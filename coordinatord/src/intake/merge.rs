@@ -303,3 +303,6 @@ impl Dirt {
         syncs.extend(self.sync.then(|| hint(What::Sync { file })));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,8 @@ impl RangeFields {
     }
 }
 
-/// What the message of a slot says. A message that can't be read says "everything".
+/// What the message of a slot says: nothing when it has no bytes (the call failed), everything when it
+/// can't be read.
 pub(super) fn message(slot: &MessageSlot) -> Vec<What> {
     let mut bytes = [0u8; MESSAGE_SLOT_BODY_BYTES];
     for (target, word) in bytes.chunks_exact_mut(8).zip(&slot.body) {
@@ -93,6 +94,7 @@ pub(super) fn message(slot: &MessageSlot) -> Vec<What> {
     }
     let length = slot.length.load(Relaxed) as usize;
     match bytes.get(..length).and_then(decode::<FileModification<'_>>) {
+        None if length == 0 => Vec::new(),
         Some(modification) => modified(&modification),
         None => vec![What::Everything],
     }

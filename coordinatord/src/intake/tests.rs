@@ -1,11 +1,15 @@
 //! The intake as a whole, against the producer of [`super::producer`].
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use everwrite_protocol::ids::Name;
 use everwrite_protocol::local::segment::operation;
-use everwrite_protocol::local::{FileModification, Inode, NameChange, Refusal, Welcome};
+use everwrite_protocol::local::{
+    FileModification, Hello, Inode, NameChange, Refusal, SOCKET_FILE_NAME, Welcome, decode,
+};
 use tokio::sync::mpsc::{self, Receiver};
 
 use super::producer::{Attached, Call, Producer, hello, knock};
@@ -258,21 +262,40 @@ async fn everything_is_told_at_most_once_a_second() {
 }
 
 #[tokio::test]
-async fn the_door_refuses_other_versions_and_epochs() {
+async fn the_door_refuses_other_versions_but_no_epoch() {
     let world = World::new(8);
     let right = hello(world.intake.hall.policy.epoch());
     let answer = |hello| knock(world.run_directory(), &hello).0;
-    let other = everwrite_protocol::local::Hello {
-        version: 999,
-        ..right
-    };
-    assert_eq!(answer(other), Welcome::Refused(Refusal::Version));
-    let old = everwrite_protocol::local::Hello {
-        epoch: right.epoch ^ 1,
-        ..right
-    };
-    assert_eq!(answer(old), Welcome::Refused(Refusal::Epoch));
+    assert_eq!(
+        answer(Hello {
+            version: 999,
+            ..right
+        }),
+        Welcome::Refused(Refusal::Version)
+    );
+    assert!(matches!(
+        answer(Hello {
+            epoch: right.epoch ^ 1,
+            ..right
+        }),
+        Welcome::Attached { .. }
+    ));
     assert!(matches!(answer(right), Welcome::Attached { .. }));
+}
+
+#[tokio::test]
+async fn who_knocks_in_vain_is_looked_after() {
+    let mut world = World::new(8);
+    let socket = world.run_directory().join(SOCKET_FILE_NAME);
+    let mut peer = UnixStream::connect(&socket).unwrap();
+    peer.write_all(&[3, 255, 255, 255]).unwrap();
+    let mut answer = Vec::new();
+    peer.read_to_end(&mut answer).unwrap();
+    assert_eq!(
+        decode(&answer[1..]),
+        Some(Welcome::Refused(Refusal::Malformed))
+    );
+    assert_eq!(world.barrier().await, [What::Everything]);
 }
 
 #[tokio::test]
@@ -297,10 +320,8 @@ async fn one_process_can_not_take_all_the_room() {
 #[tokio::test]
 async fn silent_peers_do_not_keep_others_waiting() {
     let world = World::new(8);
-    let socket = world
-        .run_directory()
-        .join(everwrite_protocol::local::SOCKET_FILE_NAME);
-    let connect = || std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    let socket = world.run_directory().join(SOCKET_FILE_NAME);
+    let connect = || UnixStream::connect(&socket).unwrap();
     let silent: Vec<_> = (0..300).map(|_| connect()).collect();
     let began = Instant::now();
     drop(world.attach());
@@ -319,9 +340,7 @@ async fn a_stopped_intake_says_goodbye() {
     } = world;
     drop(intake);
     assert!(hints.recv().await.is_none());
-    let socket = home
-        .path()
-        .join(everwrite_protocol::local::SOCKET_FILE_NAME);
+    let socket = home.path().join(SOCKET_FILE_NAME);
     assert!(!socket.exists() && !coordinator_is_alive(home.path()));
 }
 
