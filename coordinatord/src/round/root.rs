@@ -96,7 +96,9 @@ impl Round<'_> {
         };
         self.note(mark);
         let started = self.started;
-        self.state.scan.get_or_insert_with(|| Scan::new(ScanReason::Gap, started));
+        self.state
+            .scan
+            .get_or_insert_with(|| Scan::new(ScanReason::Gap, started));
         self.state.list_roots(mark, true)
     }
 }

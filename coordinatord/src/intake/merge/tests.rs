@@ -57,14 +57,14 @@ fn names_come_first_and_durability_last() {
 }
 
 #[test]
-fn whole_says_more_than_ranges_growth_and_size() {
+fn whole_says_more_than_ranges_and_growth() {
     let (file, birth) = (file(1), 0);
     let whole = What::Whole { file, birth };
     let list = [
         write(1, 0, 4),
         What::Append { file, birth },
         whole.clone(),
-        What::Size { file, birth },
+        write(1, 9, 4),
     ];
     assert_eq!(merged(list), [whole]);
 }
@@ -143,10 +143,6 @@ fn any_what() -> impl Strategy<Value = What> {
             file: file(inode),
             birth: 0
         }),
-        (0u64..5).prop_map(|inode| What::Size {
-            file: file(inode),
-            birth: 0
-        }),
         (0u64..5, 0u64..5).prop_map(|(directory, number)| name(directory, number)),
     ]
 }
@@ -154,10 +150,9 @@ fn any_what() -> impl Strategy<Value = What> {
 /// Does one of `said` ask for at least what `what` asks for?
 fn is_said(said: &[What], what: &What) -> bool {
     said.iter().any(|wide| match (wide, what) {
-        (
-            What::Whole { file: wide, .. },
-            What::Write { file, .. } | What::Append { file, .. } | What::Size { file, .. },
-        ) => wide == file,
+        (What::Whole { file: wide, .. }, What::Write { file, .. } | What::Append { file, .. }) => {
+            wide == file
+        }
         (
             What::Write {
                 file: wide,
