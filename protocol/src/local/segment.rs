@@ -167,7 +167,7 @@ pub struct Shard {
 pub struct MessageSlot {
     /// `lap << 2 | state`.
     pub control: AtomicU64,
-    /// Bytes of `body` in use.
+    /// Bytes of `body` in use; 0: the call failed and changed nothing.
     pub length: AtomicU32,
     /// Thread that made the call.
     pub thread: AtomicU32,

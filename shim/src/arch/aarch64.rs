@@ -1,0 +1,351 @@
+//! aarch64.
+
+use core::arch::{asm, global_asm};
+
+use crate::call::Call;
+
+/// Numbers of system calls, those of `asm-generic/unistd.h`.
+pub(crate) mod number {
+    pub(crate) const SETXATTR: u16 = 5;
+    pub(crate) const LSETXATTR: u16 = 6;
+    pub(crate) const FSETXATTR: u16 = 7;
+    pub(crate) const REMOVEXATTR: u16 = 14;
+    pub(crate) const LREMOVEXATTR: u16 = 15;
+    pub(crate) const FREMOVEXATTR: u16 = 16;
+    pub(crate) const DUP: u16 = 23;
+    pub(crate) const DUP3: u16 = 24;
+    pub(crate) const FCNTL: u16 = 25;
+    pub(crate) const IOCTL: u16 = 29;
+    pub(crate) const MKNODAT: u16 = 33;
+    pub(crate) const MKDIRAT: u16 = 34;
+    pub(crate) const UNLINKAT: u16 = 35;
+    pub(crate) const SYMLINKAT: u16 = 36;
+    pub(crate) const LINKAT: u16 = 37;
+    pub(crate) const RENAMEAT: u16 = 38;
+    pub(crate) const TRUNCATE: u16 = 45;
+    pub(crate) const FTRUNCATE: u16 = 46;
+    pub(crate) const FALLOCATE: u16 = 47;
+    pub(crate) const FCHMOD: u16 = 52;
+    pub(crate) const FCHMODAT: u16 = 53;
+    pub(crate) const FCHOWNAT: u16 = 54;
+    pub(crate) const FCHOWN: u16 = 55;
+    pub(crate) const OPENAT: u16 = 56;
+    pub(crate) const CLOSE: u16 = 57;
+    pub(crate) const LSEEK: u16 = 62;
+    pub(crate) const READ: u16 = 63;
+    pub(crate) const WRITE: u16 = 64;
+    pub(crate) const WRITEV: u16 = 66;
+    pub(crate) const PWRITE64: u16 = 68;
+    pub(crate) const PWRITEV: u16 = 70;
+    pub(crate) const SENDFILE: u16 = 71;
+    pub(crate) const PPOLL: u16 = 73;
+    pub(crate) const SPLICE: u16 = 76;
+    pub(crate) const NEWFSTATAT: u16 = 79;
+    pub(crate) const FSYNC: u16 = 82;
+    pub(crate) const FDATASYNC: u16 = 83;
+    pub(crate) const UTIMENSAT: u16 = 88;
+    pub(crate) const EXIT_GROUP: u16 = 94;
+    pub(crate) const UNSHARE: u16 = 97;
+    pub(crate) const FUTEX: u16 = 98;
+    pub(crate) const CLOCK_GETTIME: u16 = 113;
+    pub(crate) const SCHED_YIELD: u16 = 124;
+    pub(crate) const PRCTL: u16 = 167;
+    pub(crate) const GETPID: u16 = 172;
+    pub(crate) const GETPPID: u16 = 173;
+    pub(crate) const GETTID: u16 = 178;
+    pub(crate) const SOCKET: u16 = 198;
+    pub(crate) const CONNECT: u16 = 203;
+    pub(crate) const SENDTO: u16 = 206;
+    pub(crate) const RECVMSG: u16 = 212;
+    pub(crate) const MUNMAP: u16 = 215;
+    pub(crate) const MREMAP: u16 = 216;
+    pub(crate) const MMAP: u16 = 222;
+    pub(crate) const MPROTECT: u16 = 226;
+    pub(crate) const MSYNC: u16 = 227;
+    pub(crate) const MADVISE: u16 = 233;
+    pub(crate) const RENAMEAT2: u16 = 276;
+    pub(crate) const SECCOMP: u16 = 277;
+    pub(crate) const COPY_FILE_RANGE: u16 = 285;
+    pub(crate) const PWRITEV2: u16 = 287;
+    pub(crate) const STATX: u16 = 291;
+    pub(crate) const CLOSE_RANGE: u16 = 436;
+    pub(crate) const OPENAT2: u16 = 437;
+    pub(crate) const FCHMODAT2: u16 = 452;
+}
+
+/// This processor never had the older calls.
+pub(crate) const OLD_CALLS: &[(u16, Call)] = &[];
+
+/// `struct stat` as `newfstatat(2)` fills it.
+#[repr(C)]
+pub(crate) struct Stat {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) mode: u32,
+    links: u32,
+    user: u32,
+    group: u32,
+    special: u64,
+    padding: u64,
+    pub(crate) size: i64,
+    rest: [u64; 9],
+}
+
+const _: () = assert!(size_of::<Stat>() == 128);
+
+/// Makes a system call. Errors come back as small negative numbers; `errno` is not touched, nothing
+/// can be interposed, and it is no cancellation point.
+///
+/// # Safety
+/// What the system call itself asks of its arguments.
+#[inline(never)]
+pub(crate) unsafe fn system_call(number: u16, arguments: [usize; 6]) -> isize {
+    let [a, b, c, d, e, f] = arguments;
+    let result;
+    // SAFETY: the kernel's calling convention: every register but x0 is kept, memory changes only
+    // where the caller said it may.
+    unsafe {
+        asm!(
+            "svc 0",
+            in("x8") usize::from(number),
+            inlateout("x0") a as isize => result,
+            in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x5") f,
+            options(nostack)
+        );
+    }
+    result
+}
+
+// `thread_local!` needs a runtime. 32 zeroed bytes per thread, in the static TLS block (a preload
+// library is always loaded with the program), reached by one load: the initial-exec model.
+global_asm!(
+    ".pushsection .tbss,\"awT\",%nobits",
+    ".p2align 5",
+    ".hidden everwrite_thread",
+    ".globl everwrite_thread",
+    ".type everwrite_thread,%object",
+    ".size everwrite_thread,32",
+    "everwrite_thread:",
+    ".zero 32",
+    ".popsection",
+);
+
+/// The calling thread's own [`THREAD_BYTES`](super::THREAD_BYTES), zeroed when the thread begins.
+#[inline(always)]
+pub(crate) fn thread_memory() -> *mut u8 {
+    let memory: *mut u8;
+    // SAFETY: the TLS block was laid out by the loader; `tpidr_el0` holds its address.
+    unsafe {
+        asm!(
+            "mrs {memory}, tpidr_el0",
+            "adrp {offset}, :gottprel:everwrite_thread",
+            "ldr {offset}, [{offset}, :gottprel_lo12:everwrite_thread]",
+            "add {memory}, {memory}, {offset}",
+            memory = out(reg) memory,
+            offset = out(reg) _,
+            options(nostack, readonly, pure)
+        );
+    }
+    memory
+}
+
+/// Address of a symbol that some other object may define; 0 when none does.
+macro_rules! weak_address {
+    ($symbol:literal) => {{
+        let address: usize;
+        // SAFETY: reads one word of our own global offset table, filled in by the loader.
+        unsafe {
+            core::arch::asm!(
+                concat!(".weak ", $symbol),
+                concat!("adrp {address}, :got:", $symbol),
+                concat!("ldr {address}, [{address}, :got_lo12:", $symbol, "]"),
+                address = out(reg) address,
+                options(nostack, readonly, pure)
+            );
+        }
+        address
+    }};
+}
+pub(crate) use weak_address;
+
+/// Address of our own dynamic section: by it the loader's list tells which object we are.
+#[inline(always)]
+pub(crate) fn own_dynamic_section() -> usize {
+    let address: usize;
+    // SAFETY: computes an address; `_DYNAMIC` is defined by the linker in every shared object.
+    unsafe {
+        asm!(
+            ".hidden _DYNAMIC",
+            "adrp {address}, _DYNAMIC",
+            "add {address}, {address}, :lo12:_DYNAMIC",
+            address = out(reg) address,
+            options(nostack, nomem, pure)
+        );
+    }
+    address
+}
+
+/// Exports a function that brings its row to the dispatcher, with every argument as it was.
+#[cfg(not(test))]
+macro_rules! export_row {
+    ($name:ident, $row:ident) => {
+        const _: () = {
+            #[unsafe(no_mangle)]
+            #[unsafe(naked)]
+            unsafe extern "C" fn $name() {
+                core::arch::naked_asm!(
+                    "adrp x16, {row}",
+                    "add x16, x16, :lo12:{row}",
+                    "b {dispatch}",
+                    row = sym $row,
+                    dispatch = sym $crate::arch::dispatch,
+                )
+            }
+        };
+    };
+}
+#[cfg(not(test))]
+pub(crate) use export_row;
+
+/// Another exported name for the same function: a jump that leaves every register as it is.
+macro_rules! export_alias {
+    ($alias:ident, $target:ident) => {
+        #[cfg(not(test))]
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        unsafe extern "C" fn $alias() {
+            core::arch::naked_asm!("b {target}", target = sym $target)
+        }
+    };
+}
+pub(crate) use export_alias;
+
+/// Makes a hooked call, see [`crate::hook`]: `x16` holds the row, everything else is as the program's
+/// call left it. The arguments are kept in a [`Frame`](crate::hook::Frame) on the stack, as many as
+/// any hooked function has; no hooked function takes floating-point arguments or gives more than one
+/// word.
+///
+/// # Safety
+/// Reached only by a jump from a stub of [`export_row`].
+#[cfg(not(test))]
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn dispatch() {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "stp x29, x30, [sp, #-16]!",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset x29, -16",
+        ".cfi_offset x30, -8",
+        "mov x29, sp",
+        ".cfi_def_cfa_register x29",
+        "sub sp, sp, {frame_bytes}",
+        "stp x0, x1, [sp]",
+        "stp x2, x3, [sp, #16]",
+        "stp x4, x5, [sp, #32]",
+        "str x6, [sp, #48]",
+        "mov x0, x16",
+        "mov x1, sp",
+        "bl {enter}",
+        "cbz x0, 2f",
+        "mov x16, x0",
+        "ldp x0, x1, [sp]",
+        "ldp x2, x3, [sp, #16]",
+        "ldp x4, x5, [sp, #32]",
+        "ldr x6, [sp, #48]",
+        "blr x16",
+        "str x0, [sp, #56]",
+        "mov x1, x0",
+        "mov x0, sp",
+        "bl {leave}",
+        "ldr x0, [sp, #56]",
+        "3:",
+        "mov sp, x29",
+        ".cfi_remember_state",
+        "ldp x29, x30, [sp], #16",
+        ".cfi_def_cfa sp, 0",
+        ".cfi_restore x29",
+        ".cfi_restore x30",
+        "ret",
+        ".cfi_restore_state",
+        "2:",
+        "mov x0, sp",
+        "bl {missing}",
+        "b 3b",
+        ".cfi_endproc",
+        frame_bytes = const crate::hook::FRAME_BYTES,
+        enter = sym crate::hook::enter,
+        leave = sym crate::hook::leave,
+        missing = sym crate::hook::missing,
+    )
+}
+
+// The compiler calls these by name. Imported from libc they would be strong imports.
+#[cfg(not(test))]
+global_asm!(
+    ".pushsection .text.everwrite_memory,\"ax\",%progbits",
+    ".hidden memcpy",
+    ".globl memcpy",
+    ".type memcpy,%function",
+    ".hidden memmove",
+    ".globl memmove",
+    ".type memmove,%function",
+    ".hidden memset",
+    ".globl memset",
+    ".type memset,%function",
+    ".hidden memcmp",
+    ".globl memcmp",
+    ".type memcmp,%function",
+    ".hidden bcmp",
+    ".globl bcmp",
+    ".type bcmp,%function",
+    ".hidden strlen",
+    ".globl strlen",
+    ".type strlen,%function",
+    "memmove:",
+    "sub x3, x0, x1",
+    "cmp x3, x2",
+    "b.hs memcpy",
+    // Overlapping, and the target lies higher: from the end.
+    "2: cbz x2, 3f",
+    "sub x2, x2, #1",
+    "ldrb w3, [x1, x2]",
+    "strb w3, [x0, x2]",
+    "b 2b",
+    "3: ret",
+    "memcpy:",
+    "mov x3, #0",
+    "4: cmp x3, x2",
+    "b.eq 5f",
+    "ldrb w4, [x1, x3]",
+    "strb w4, [x0, x3]",
+    "add x3, x3, #1",
+    "b 4b",
+    "5: ret",
+    "memset:",
+    "mov x3, #0",
+    "6: cmp x3, x2",
+    "b.eq 7f",
+    "strb w1, [x0, x3]",
+    "add x3, x3, #1",
+    "b 6b",
+    "7: ret",
+    "bcmp:",
+    "memcmp:",
+    "mov x5, x0",
+    "mov x0, #0",
+    "8: cbz x2, 9f",
+    "ldrb w3, [x5], #1",
+    "ldrb w4, [x1], #1",
+    "sub x2, x2, #1",
+    "subs w0, w3, w4",
+    "b.eq 8b",
+    "9: ret",
+    "strlen:",
+    "mov x1, x0",
+    "10: ldrb w2, [x1], #1",
+    "cbnz w2, 10b",
+    "sub x0, x1, x0",
+    "sub x0, x0, #1",
+    "ret",
+    ".popsection",
+);

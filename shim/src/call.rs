@@ -1,0 +1,417 @@
+//! What calls mean. Many functions mean few things: each row of the table says which, and in which
+//! argument each part of it is found ([`Call`]). [`before`] announces what the call may change,
+//! [`after`] says that it has returned.
+
+use core::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
+
+use crate::place::At;
+use crate::range::{self, Change};
+use crate::{content, decode, descriptor, mapping, message, names, process, run};
+
+/// Length of a write that is not known before the call, or "to the end of the file".
+pub(crate) const UNKNOWN: u64 = u64::MAX;
+
+/// An argument, by its place.
+pub(crate) type Argument = u8;
+
+/// A path, by the places of the path and of the directory it is relative to.
+#[derive(Clone, Copy)]
+pub(crate) struct Path {
+    pub(crate) directory: Argument,
+    pub(crate) path: Argument,
+}
+
+/// In the place of an argument that the function does not have: the working directory, no flags, an
+/// unknown length.
+pub(crate) const NONE: Argument = u8::MAX;
+
+/// A path relative to the working directory.
+pub(crate) const fn here(path: Argument) -> Path {
+    Path {
+        directory: NONE,
+        path,
+    }
+}
+
+/// A path behind the descriptor of a directory.
+pub(crate) const fn at(directory: Argument, path: Argument) -> Path {
+    Path { directory, path }
+}
+
+/// What is to be known of a path call's flags.
+#[derive(Clone, Copy)]
+pub(crate) enum Links {
+    /// Links are followed.
+    Follow,
+    /// Links are not followed.
+    Stop,
+    /// This argument says, by `AT_` flags.
+    Argument(Argument),
+}
+
+/// What a call of some function may change, in terms of its arguments.
+#[derive(Clone, Copy)]
+pub(crate) enum Call {
+    /// Writes at the file offset, or at the end of a file opened for appending.
+    Write { to: Argument, length: Argument },
+    /// Writes to standard error.
+    WriteError,
+    /// Writes at a given offset.
+    WriteAt {
+        to: Argument,
+        offset: Argument,
+        length: Argument,
+    },
+    /// Writes at a given offset, or (-1) at the file offset, or (`RWF_APPEND`) at the end.
+    WriteAtFlags {
+        to: Argument,
+        offset: Argument,
+        flags: Argument,
+    },
+    /// Writes at `*offset`, or at the file offset when that is null, and says how much in its result.
+    WriteAtPointer { to: Argument, offset: Argument },
+    /// Sets the size of an open file.
+    Truncate { file: Argument, size: Argument },
+    /// Sets the size of a file.
+    TruncatePath { path: Argument, size: Argument },
+    /// Allocates, punches or zeroes a range.
+    Allocate {
+        file: Argument,
+        mode: Argument,
+        offset: Argument,
+        length: Argument,
+    },
+    /// `ioctl`.
+    Control,
+    /// Changes the attributes of an open file.
+    Attributes(Argument),
+    /// Changes the attributes of a file.
+    AttributesAt(Path, Links),
+    /// Asks for durability.
+    Sync,
+    /// Makes, or may make, a name.
+    Create(Path),
+    /// Makes a name that the program learns from the call, and opens it.
+    CreateTemporary,
+    /// The same, of a directory.
+    CreateTemporaryDirectory,
+    /// Removes a name.
+    Remove(Path),
+    /// Moves a name, or (flags) exchanges two.
+    Rename {
+        old: Path,
+        new: Path,
+        flags: Argument,
+    },
+    /// Opens by path; the result is a descriptor.
+    Open { path: Path, flags: Argument },
+    /// Opens by path, to write, what is made or cut short.
+    OpenNew(Path),
+    /// Opens by path in a mode of `fopen`; the result is a stream. `closes` is the stream that
+    /// `freopen` closes for it.
+    OpenStream { closes: Argument },
+    /// The result is a stream of which the shim knows nothing.
+    NewStream,
+    /// Closes a stream.
+    CloseStream,
+    /// Closes a descriptor.
+    Close,
+    /// Closes many descriptors.
+    CloseRange { last: Argument },
+    /// Makes a descriptor stand for something else, or for the same with other flags.
+    Replace(Argument),
+    /// The result is a descriptor of which the shim knows nothing; it may share the offset of this.
+    NewDescriptor { from: Argument },
+    /// `fcntl`.
+    DescriptorControl,
+    /// Moves the file offset.
+    Seek,
+    /// Maps a file.
+    Map,
+    /// Unmaps a range of memory.
+    Unmap,
+    /// Moves or flushes a range of memory.
+    FlushMap,
+    /// Changes the protection of a range of memory.
+    Protect,
+    /// `prctl`.
+    ProcessControl,
+    /// The program is about to filter its own system calls.
+    Filter,
+    /// `unshare`.
+    Unshare,
+    /// `syscall`.
+    ByNumber,
+}
+
+/// The words that a call was made with: six in registers, and the seventh, for those that have it.
+pub(crate) type Words = [usize; 7];
+
+/// Reads arguments of a call.
+#[derive(Clone, Copy)]
+pub(crate) struct Arguments<'a>(pub(crate) &'a [usize]);
+
+impl Arguments<'_> {
+    fn word(self, argument: Argument) -> usize {
+        self.0.get(usize::from(argument)).copied().unwrap_or(0)
+    }
+
+    fn int(self, argument: Argument) -> c_int {
+        self.word(argument) as c_int
+    }
+
+    fn offset(self, argument: Argument) -> i64 {
+        self.word(argument) as i64
+    }
+
+    fn length(self, argument: Argument) -> u64 {
+        if argument == NONE {
+            UNKNOWN
+        } else {
+            self.word(argument) as u64
+        }
+    }
+
+    fn text(self, argument: Argument) -> *const c_char {
+        self.word(argument) as *const c_char
+    }
+
+    fn memory(self, argument: Argument) -> *const c_void {
+        self.word(argument) as *const c_void
+    }
+
+    fn at(self, path: Path) -> At {
+        let text = self.text(path.path);
+        if path.directory == NONE {
+            At::here(text)
+        } else {
+            At::new(self.int(path.directory), text)
+        }
+    }
+}
+
+/// What is to be done when a call has returned.
+pub(crate) struct Pending {
+    pub(crate) change: Announced,
+    pub(crate) message: Option<message::Ticket>,
+    pub(crate) then: Then,
+}
+
+/// A change of a file that was announced.
+pub(crate) enum Announced {
+    Nothing,
+    /// One that is as it was announced.
+    Range(range::Ticket),
+    /// A write whose result is its length.
+    Write(range::Ticket),
+    /// The same at the file offset.
+    Run(run::Ticket),
+}
+
+/// What a result tells.
+#[derive(Clone, Copy)]
+pub(crate) enum Then {
+    Nothing,
+    /// It is a new descriptor.
+    Descriptor,
+    /// It is a new stream.
+    Stream,
+    /// This descriptor stands for something else now.
+    Forget(c_int),
+    /// So many bytes were written, up to this offset.
+    WrittenTo(*const i64),
+    /// The arguments that are known to be sound now say what was written.
+    Cloned(*const c_void),
+    /// The template holds the name that was made.
+    Template {
+        template: *const c_char,
+        directory: everwrite_protocol::local::Inode,
+        opens: bool,
+    },
+    /// It is the address of this mapping.
+    Mapped(mapping::Mapped),
+    /// The call was thought to fail. If it did not, something changed that was not announced.
+    Unexpected {
+        opens: bool,
+    },
+}
+
+impl Pending {
+    pub(crate) const NOTHING: Self = Self {
+        change: Announced::Nothing,
+        message: None,
+        then: Then::Nothing,
+    };
+}
+
+/// Announces what a call may change.
+#[inline(never)]
+pub(crate) fn before(call: Call, words: Arguments<'_>, pending: &mut Pending) {
+    match call {
+        Call::Write { to, length } => {
+            content::write(words.int(to), words.length(length), pending);
+        }
+        Call::WriteError => content::write(STDERR, UNKNOWN, pending),
+        Call::WriteAt { to, offset, length } => {
+            let (offset, length) = (words.offset(offset), words.length(length));
+            content::write_at(words.int(to), offset, length, pending);
+        }
+        Call::WriteAtFlags { to, offset, flags } => {
+            let (offset, flags) = (words.offset(offset), words.int(flags));
+            content::write_at_flags(words.int(to), offset, flags, pending);
+        }
+        Call::WriteAtPointer { to, offset } => {
+            content::write_at_pointer(words.int(to), words.memory(offset).cast(), pending);
+        }
+        Call::Truncate { file, size } => {
+            content::change(
+                words.int(file),
+                Change::truncate(words.offset(size)),
+                pending,
+            );
+        }
+        Call::TruncatePath { path, size } => {
+            let change = Change::truncate(words.offset(size));
+            content::change_at(
+                At::here(words.text(path)),
+                Links::Follow.flags(words),
+                change,
+                pending,
+            );
+        }
+        Call::Allocate {
+            file,
+            mode,
+            offset,
+            length,
+        } => {
+            let (offset, length) = (words.offset(offset), words.offset(length));
+            content::allocate(words.int(file), words.int(mode), offset, length, pending);
+        }
+        Call::Control => {
+            let request = words.word(1) as c_ulong;
+            content::control(words.int(0), request, words.memory(2), pending);
+        }
+        Call::Attributes(file) => {
+            content::change(words.int(file), Change::ATTRIBUTES, pending);
+        }
+        Call::AttributesAt(path, links) => {
+            content::attributes_at(words.at(path), links.flags(words), pending);
+        }
+        Call::Sync => content::change(words.int(0), Change::SYNC, pending),
+        Call::Map => mapping::map(
+            words.int(4),
+            words.int(2),
+            words.int(3),
+            words.offset(5),
+            words.word(1),
+            pending,
+        ),
+        Call::Unmap => mapping::unmap(words.word(0), words.word(1), false),
+        Call::FlushMap => mapping::unmap(words.word(0), words.word(1), true),
+        Call::Protect => mapping::protect(words.word(0), words.word(1), words.int(2)),
+        _ => before_name(call, words, pending),
+    }
+}
+
+/// The calls that concern names and descriptors.
+fn before_name(call: Call, words: Arguments<'_>, pending: &mut Pending) {
+    match call {
+        Call::Create(path) => names::create(words.at(path), pending),
+        Call::CreateTemporary => names::create_temporary(words.text(0), true, pending),
+        Call::CreateTemporaryDirectory => {
+            names::create_temporary(words.text(0), false, pending);
+        }
+        Call::Remove(path) => names::remove(words.at(path), pending),
+        Call::Rename { old, new, flags } => {
+            let flags = words.word(flags) as c_uint;
+            names::rename(words.at(old), words.at(new), flags, pending);
+        }
+        Call::Open { path, flags } => names::open(words.at(path), words.int(flags), pending),
+        Call::OpenNew(path) => names::open(words.at(path), names::NEW, pending),
+        Call::OpenStream { closes } => {
+            let closes = words.memory(closes).cast_mut();
+            // SAFETY: the arguments of `fopen` or `freopen`, which ask for the same.
+            unsafe { names::open_stream(words.text(0), words.text(1), closes, pending) };
+        }
+        Call::NewStream => pending.then = Then::Stream,
+        // SAFETY: the argument of `fclose` or `pclose`, which ask for a valid stream.
+        Call::CloseStream => descriptor::release(unsafe { names::descriptor_of(words.memory(0)) }),
+        Call::Close => descriptor::release(words.int(0)),
+        Call::CloseRange { last } => {
+            let first = words.int(0).max(0) as u32;
+            let last = if last == NONE {
+                u32::MAX
+            } else {
+                words.word(last) as u32
+            };
+            descriptor::release_range(first, last);
+        }
+        Call::Replace(descriptor) => descriptor::replace(words.int(descriptor), pending),
+        Call::NewDescriptor { from } => {
+            descriptor::settle(if from == NONE { -1 } else { words.int(from) });
+            pending.then = Then::Descriptor;
+        }
+        Call::DescriptorControl => {
+            content::descriptor_control(words.int(0), words.int(1), pending);
+        }
+        Call::Seek => descriptor::settle(words.int(0)),
+        Call::ByNumber => {
+            let Arguments([number, behind @ ..]) = words else {
+                return;
+            };
+            if let Some(call) = decode::call(*number) {
+                before(call, Arguments(behind), pending);
+            }
+        }
+        _ => before_process(call, words),
+    }
+}
+
+fn before_process(call: Call, words: Arguments<'_>) {
+    const PR_SET_SECCOMP: c_int = 22;
+    const CLONE_FILES: c_int = 0x400;
+    match call {
+        Call::Filter => process::filter_comes(),
+        Call::ProcessControl if words.int(0) == PR_SET_SECCOMP => process::filter_comes(),
+        Call::Unshare if words.int(0) & CLONE_FILES != 0 => descriptor::turn_off(),
+        _ => {}
+    }
+}
+
+const STDERR: c_int = 2;
+
+impl Links {
+    fn flags(self, words: Arguments<'_>) -> c_int {
+        use crate::kernel::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW};
+        match self {
+            Self::Follow => 0,
+            Self::Stop => AT_SYMLINK_NOFOLLOW,
+            Self::Argument(flags) => words.int(flags) & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH),
+        }
+    }
+}
+
+/// The call returned `result`; negative when it failed and left a reason in `errno`.
+#[inline(never)]
+pub(crate) fn after(pending: &Pending, result: isize) {
+    match pending.then {
+        Then::WrittenTo(_) | Then::Cloned(_) => return content::after(pending, result),
+        Then::Template { .. } => return names::after_temporary(pending, result),
+        Then::Descriptor => descriptor::forget(result as c_int),
+        Then::Stream => names::after_stream(result),
+        Then::Forget(descriptor) => descriptor::forget(descriptor),
+        Then::Mapped(ref mapped) => mapping::after(mapped, result),
+        Then::Unexpected { opens } => names::after_unexpected(opens, result),
+        Then::Nothing => {}
+    }
+    match &pending.change {
+        Announced::Nothing => {}
+        Announced::Range(ticket) => ticket.done(),
+        Announced::Write(ticket) => content::end_write(ticket, result),
+        Announced::Run(ticket) => ticket.end(result),
+    }
+    if let Some(message) = &pending.message {
+        message.done(result >= 0 || names::may_have_changed());
+    }
+}

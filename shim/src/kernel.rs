@@ -1,0 +1,336 @@
+//! The system calls that the shim makes for itself, typed. None of them touches `errno`, allocates,
+//! or can be interposed.
+
+use core::ffi::{CStr, c_char, c_int};
+use core::time::Duration;
+
+use crate::arch::{Stat, number, system_call};
+
+/// An error number of the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Errno(pub(crate) i32);
+
+impl Errno {
+    pub(crate) const PERM: Self = Self(1);
+    pub(crate) const NOENT: Self = Self(2);
+    pub(crate) const BADF: Self = Self(9);
+    pub(crate) const ACCES: Self = Self(13);
+    pub(crate) const FAULT: Self = Self(14);
+    pub(crate) const BUSY: Self = Self(16);
+    pub(crate) const EXIST: Self = Self(17);
+    pub(crate) const XDEV: Self = Self(18);
+    pub(crate) const NOTDIR: Self = Self(20);
+    pub(crate) const ISDIR: Self = Self(21);
+    pub(crate) const INVAL: Self = Self(22);
+    pub(crate) const ROFS: Self = Self(30);
+    pub(crate) const NAMETOOLONG: Self = Self(36);
+    pub(crate) const NOTEMPTY: Self = Self(39);
+    pub(crate) const LOOP: Self = Self(40);
+}
+
+pub(crate) const AT_FDCWD: c_int = -100;
+pub(crate) const AT_SYMLINK_NOFOLLOW: c_int = 0x100;
+pub(crate) const AT_EMPTY_PATH: c_int = 0x1000;
+pub(crate) const O_CREAT: c_int = 0o100;
+pub(crate) const O_EXCL: c_int = 0o200;
+pub(crate) const O_TRUNC: c_int = 0o1000;
+pub(crate) const O_APPEND: c_int = 0o2000;
+pub(crate) const O_CLOEXEC: c_int = 0o2000000;
+pub(crate) const O_PATH: c_int = 0o10000000;
+/// `__O_TMPFILE`, without the `O_DIRECTORY` that goes with it.
+pub(crate) const O_TMPFILE_BIT: c_int = 0o20000000;
+#[cfg(target_arch = "x86_64")]
+pub(crate) const O_NOFOLLOW: c_int = 0o400000;
+#[cfg(target_arch = "aarch64")]
+pub(crate) const O_NOFOLLOW: c_int = 0o100000;
+const S_IFMT: u32 = 0o170000;
+const S_IFREG: u32 = 0o100000;
+const S_IFLNK: u32 = 0o120000;
+
+pub(crate) const PROT_READ: usize = 1;
+pub(crate) const PROT_WRITE: usize = 2;
+pub(crate) const MAP_SHARED: usize = 1;
+pub(crate) const MAP_PRIVATE: usize = 2;
+pub(crate) const MAP_FIXED: usize = 0x10;
+pub(crate) const MAP_ANONYMOUS: usize = 0x20;
+pub(crate) const MAP_NORESERVE: usize = 0x4000;
+pub(crate) const MADV_DONTFORK: usize = 10;
+pub(crate) const MADV_WIPEONFORK: usize = 18;
+
+impl Stat {
+    pub(crate) fn is_regular(&self) -> bool {
+        self.mode & S_IFMT == S_IFREG
+    }
+
+    pub(crate) fn is_link(&self) -> bool {
+        self.mode & S_IFMT == S_IFLNK
+    }
+}
+
+fn checked(result: isize) -> Result<usize, Errno> {
+    match usize::try_from(result) {
+        Ok(value) => Ok(value),
+        Err(_) => Err(Errno(result.wrapping_neg() as i32)),
+    }
+}
+
+/// # Safety
+/// What the system call itself asks of its arguments.
+#[inline(always)]
+unsafe fn call(number: u16, arguments: [usize; 6]) -> Result<usize, Errno> {
+    // SAFETY: handed on to the caller.
+    checked(unsafe { system_call(number, arguments) })
+}
+
+/// A word with the value of a descriptor, sign and all.
+#[inline(always)]
+fn word(descriptor: c_int) -> usize {
+    descriptor as isize as usize
+}
+
+/// Process id, as the kernel says it now (libc may remember another in a `vfork` child).
+pub(crate) fn process_id() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { system_call(number::GETPID, [0; 6]) as u32 }
+}
+
+pub(crate) fn parent_process_id() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { system_call(number::GETPPID, [0; 6]) as u32 }
+}
+
+pub(crate) fn thread_id() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { system_call(number::GETTID, [0; 6]) as u32 }
+}
+
+/// Gives the processor away, once.
+pub(crate) fn yield_processor() {
+    // SAFETY: no arguments.
+    unsafe { system_call(number::SCHED_YIELD, [0; 6]) };
+}
+
+/// Whether this task was made by `clone` with a word to be cleared at its end, as every thread and
+/// every `fork` child of glibc is, and a `vfork` child is not. `None`: the kernel can't say.
+pub(crate) fn has_clear_word() -> Option<bool> {
+    const PR_GET_TID_ADDRESS: usize = 40;
+    let mut address = 0usize;
+    // SAFETY: the kernel writes one word to `address`.
+    let result = unsafe {
+        call(
+            number::PRCTL,
+            [PR_GET_TID_ADDRESS, &raw mut address as usize, 0, 0, 0, 0],
+        )
+    };
+    result.ok().map(|_| address != 0)
+}
+
+/// `fstatat`. `path` may be any address at all: the kernel answers `EFAULT` for a bad one.
+pub(crate) fn status(directory: c_int, path: *const c_char, flags: c_int) -> Result<Stat, Errno> {
+    let mut stat = core::mem::MaybeUninit::<Stat>::uninit();
+    let arguments = [
+        word(directory),
+        path as usize,
+        stat.as_mut_ptr() as usize,
+        flags as usize,
+        0,
+        0,
+    ];
+    // SAFETY: the kernel reads a path and writes one `struct stat`.
+    unsafe {
+        call(number::NEWFSTATAT, arguments)?;
+        Ok(stat.assume_init())
+    }
+}
+
+/// `fstat`, by the one call that the loader itself makes and every filter allows.
+pub(crate) fn descriptor_status(descriptor: c_int) -> Result<Stat, Errno> {
+    status(descriptor, c"".as_ptr(), AT_EMPTY_PATH)
+}
+
+/// Time of birth in nanoseconds, truncated to 64 bits; 0 when the file system keeps none.
+pub(crate) fn birth(directory: c_int, path: *const c_char, flags: c_int) -> u64 {
+    const STATX_BTIME: u32 = 0x800;
+    /// `struct statx`, as words of 8 bytes: the mask is the low half of the first, the time of
+    /// birth the eleventh (seconds) and the low half of the twelfth (nanoseconds).
+    const WORDS: usize = 32;
+    let mut answer = [0u64; WORDS];
+    let arguments = [
+        word(directory),
+        path as usize,
+        flags as usize,
+        STATX_BTIME as usize,
+        answer.as_mut_ptr() as usize,
+        0,
+    ];
+    // SAFETY: the kernel reads a path and writes 256 bytes.
+    if unsafe { call(number::STATX, arguments) }.is_err() {
+        return 0;
+    }
+    let [mask, _, _, _, _, _, _, _, _, _, seconds, nanoseconds, ..] = answer;
+    if mask as u32 & STATX_BTIME == 0 {
+        return 0;
+    }
+    seconds
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(nanoseconds & 0xffff_ffff)
+}
+
+/// Flags of the open file (`F_GETFL`).
+pub(crate) fn open_flags(descriptor: c_int) -> Result<c_int, Errno> {
+    const F_GETFL: usize = 3;
+    // SAFETY: integers only.
+    let flags = unsafe { call(number::FCNTL, [word(descriptor), F_GETFL, 0, 0, 0, 0]) }?;
+    Ok(flags as c_int)
+}
+
+/// The file offset.
+pub(crate) fn position(descriptor: c_int) -> Result<u64, Errno> {
+    const SEEK_CUR: usize = 1;
+    // SAFETY: integers only.
+    let position = unsafe { call(number::LSEEK, [word(descriptor), 0, SEEK_CUR, 0, 0, 0]) }?;
+    Ok(position as u64)
+}
+
+/// `openat`, close-on-exec.
+pub(crate) fn open(directory: c_int, path: &CStr, flags: c_int) -> Result<Own, Errno> {
+    let flags = (flags | O_CLOEXEC) as usize;
+    // SAFETY: `path` ends with a NUL.
+    let opened = unsafe {
+        call(
+            number::OPENAT,
+            [word(directory), path.as_ptr() as usize, flags, 0, 0, 0],
+        )
+    };
+    opened.map(|descriptor| Own(descriptor as c_int))
+}
+
+/// Reads from the file offset.
+pub(crate) fn read(descriptor: &Own, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let arguments = [
+        word(descriptor.0),
+        buffer.as_mut_ptr() as usize,
+        buffer.len(),
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: the kernel writes at most `buffer.len()` bytes.
+    unsafe { call(number::READ, arguments) }
+}
+
+/// A descriptor of the shim's own, closed when dropped. None outlives the function that made it.
+pub(crate) struct Own(pub(crate) c_int);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // SAFETY: we opened it, and nobody else knows it.
+        unsafe { system_call(number::CLOSE, [word(self.0), 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// `mmap` of `bytes` at an address of the kernel's choice.
+pub(crate) fn map(
+    bytes: usize,
+    protection: usize,
+    flags: usize,
+    descriptor: c_int,
+) -> Result<usize, Errno> {
+    // SAFETY: a new mapping overlaps nothing.
+    unsafe {
+        call(
+            number::MMAP,
+            [0, bytes, protection, flags, word(descriptor), 0],
+        )
+    }
+}
+
+/// Puts a new mapping in the place of an old one, at once.
+///
+/// # Safety
+/// `address` is a mapping of the shim's own of at least `bytes`; whoever reads it at the same time
+/// must be content with the old or the new content.
+pub(crate) unsafe fn map_over(address: usize, bytes: usize, descriptor: c_int) -> bool {
+    let flags = MAP_SHARED | MAP_FIXED;
+    let arguments = [address, bytes, PROT_READ, flags, word(descriptor), 0];
+    // SAFETY: as the caller promises.
+    unsafe { call(number::MMAP, arguments) }.is_ok()
+}
+
+/// # Safety
+/// The range is a mapping of the shim's own that nobody uses any more.
+pub(crate) unsafe fn unmap(address: usize, bytes: usize) {
+    // SAFETY: as the caller promises. An error would mean that nothing is mapped there.
+    unsafe { system_call(number::MUNMAP, [address, bytes, 0, 0, 0, 0]) };
+}
+
+pub(crate) fn advise(address: usize, bytes: usize, advice: usize) -> Result<(), Errno> {
+    // SAFETY: the advice given by this crate only concerns what a `fork` child sees of the shim's
+    // own mappings.
+    unsafe { call(number::MADVISE, [address, bytes, advice, 0, 0, 0]) }.map(|_| ())
+}
+
+/// # Safety
+/// The range is whole pages whose protection the caller may change.
+pub(crate) unsafe fn protect(address: usize, bytes: usize, protection: usize) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe { call(number::MPROTECT, [address, bytes, protection, 0, 0, 0]) }.is_ok()
+}
+
+const FUTEX_WAIT: usize = 0;
+const FUTEX_WAKE: usize = 1;
+
+/// Wakes one waiter on a word of shared memory.
+pub(crate) fn futex_wake_one(word: &core::sync::atomic::AtomicU32) {
+    // SAFETY: the kernel only uses the address as a key.
+    unsafe {
+        system_call(
+            number::FUTEX,
+            [word.as_ptr() as usize, FUTEX_WAKE, 1, 0, 0, 0],
+        )
+    };
+}
+
+/// Sleeps while `word` is `value`, for `limit` at most.
+pub(crate) fn futex_wait(word: &core::sync::atomic::AtomicU32, value: u32, limit: Duration) {
+    let limit = [limit.as_secs(), u64::from(limit.subsec_nanos())];
+    let arguments = [
+        word.as_ptr() as usize,
+        FUTEX_WAIT,
+        value as usize,
+        limit.as_ptr() as usize,
+        0,
+        0,
+    ];
+    // SAFETY: the kernel reads the word and one `struct timespec`.
+    unsafe { system_call(number::FUTEX, arguments) };
+}
+
+/// Coarse `CLOCK_MONOTONIC` in milliseconds, by system call: for cold paths.
+pub(crate) fn monotonic_ms() -> u64 {
+    const CLOCK_MONOTONIC_COARSE: usize = 6;
+    let mut time = [0u64; 2];
+    let arguments = [
+        CLOCK_MONOTONIC_COARSE,
+        time.as_mut_ptr() as usize,
+        0,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: the kernel writes one `struct timespec`.
+    unsafe { system_call(number::CLOCK_GETTIME, arguments) };
+    let [seconds, nanoseconds] = time;
+    seconds
+        .wrapping_mul(1000)
+        .wrapping_add(nanoseconds / 1_000_000)
+}
+
+/// Ends the process at once.
+#[cfg(not(test))]
+pub(crate) fn exit_group(code: usize) -> ! {
+    loop {
+        // SAFETY: does not return.
+        unsafe { system_call(number::EXIT_GROUP, [code, 0, 0, 0, 0, 0]) };
+    }
+}

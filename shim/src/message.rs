@@ -1,0 +1,289 @@
+//! Two-phase message slots: what happens to names.
+
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+
+use bincode::Encode;
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError;
+use everwrite_protocol::local::segment::{
+    DONE, FREE, INTENT, MESSAGE_SLOT_BODY_BYTES, MESSAGE_SLOTS, MessageSlot, Messages, control,
+};
+use everwrite_protocol::local::{FileModification, Inode, NAME_BYTES_MAX, NameChange, PolicyPage};
+
+use crate::attach::{self, Absence, Lane};
+use crate::hull::{self, Widened};
+use crate::policy;
+use crate::range::{count, ring, thread_id};
+
+// A slot holds the longest message: two names, four inode words of at most 9 bytes, and four small
+// numbers.
+const _: () = assert!(2 * (NAME_BYTES_MAX + 3) + 4 * 9 + 4 <= MESSAGE_SLOT_BODY_BYTES);
+
+/// Slots of the ring.
+const SLOTS: u64 = MESSAGE_SLOTS as u64;
+
+/// An announced message whose call has not returned.
+#[derive(Clone, Copy)]
+pub(crate) struct Ticket {
+    place: Place,
+    wide: Wide,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Slot {
+        slot: &'static MessageSlot,
+        position: u64,
+        lane: Lane,
+    },
+    Hull(Lane),
+    Memory,
+    Nowhere,
+}
+
+/// A message without its names.
+#[derive(Clone, Copy)]
+enum Wide {
+    Directories(Inode, Inode),
+    Anywhere,
+}
+
+impl Wide {
+    fn of(message: &FileModification<'_>) -> Self {
+        match message {
+            FileModification::Name { directory, .. } => Self::Directories(*directory, *directory),
+            FileModification::Rename {
+                old_directory,
+                new_directory,
+                ..
+            } => Self::Directories(*old_directory, *new_directory),
+            FileModification::Anywhere => Self::Anywhere,
+        }
+    }
+}
+
+/// Announces a message before its call is made.
+#[inline(never)]
+pub(crate) fn announce(page: &PolicyPage, message: &FileModification<'_>) -> Ticket {
+    policy::hold(page);
+    let wide = Wide::of(message);
+    let place = match attach::lane(page) {
+        Ok(lane) => match claim(lane, message) {
+            Some((slot, position)) => Place::Slot {
+                slot,
+                position,
+                lane,
+            },
+            None => Place::Hull(lane),
+        },
+        Err(Absence::Later) => Place::Memory,
+        Err(Absence::Unheard) => Place::Nowhere,
+    };
+    let ticket = Ticket { place, wide };
+    ticket.widen();
+    ticket
+}
+
+/// Tells of a change that has happened already.
+pub(crate) fn tell(page: &PolicyPage, message: &FileModification<'_>) {
+    announce(page, message).done(true);
+}
+
+impl Ticket {
+    /// The call returned; `changed` is false when it certainly did nothing.
+    #[inline(never)]
+    pub(crate) fn done(&self, changed: bool) {
+        match self.place {
+            Place::Slot {
+                slot,
+                position,
+                lane,
+            } => {
+                if !changed {
+                    slot.length.store(0, Relaxed);
+                }
+                slot.control.store(control(position, SLOTS, DONE), Release);
+                ring(lane);
+            }
+            _ if changed => self.widen(),
+            _ => {}
+        }
+    }
+
+    /// The call returned, and gave the one thing that could not be known before: the name.
+    pub(crate) fn done_with_name(&self, directory: Inode, name: &[u8]) {
+        if let Place::Slot { slot, .. } = self.place {
+            let message = FileModification::Name {
+                directory,
+                name,
+                change: NameChange::Created,
+            };
+            fill(slot, &message);
+        }
+        self.done(true);
+    }
+
+    fn widen(&self) {
+        match (self.place, self.wide) {
+            (Place::Slot { .. } | Place::Nowhere, _) => {}
+            (Place::Hull(lane), Wide::Anywhere) => hull::raise_all(lane.segment()),
+            (Place::Memory, Wide::Anywhere) => hull::remember_all(),
+            (Place::Hull(lane), Wide::Directories(old, new)) => {
+                hull::raise(lane.segment(), &Widened::names(old));
+                hull::raise(lane.segment(), &Widened::names(new));
+                ring(lane);
+            }
+            (Place::Memory, Wide::Directories(old, new)) => {
+                hull::remember(&Widened::names(old));
+                hull::remember(&Widened::names(new));
+            }
+        }
+    }
+}
+
+fn claim(lane: Lane, message: &FileModification<'_>) -> Option<(&'static MessageSlot, u64)> {
+    let (slot, position) = claim_in(&lane.segment().messages)?;
+    slot.thread.store(thread_id(lane), Relaxed);
+    fill(slot, message);
+    slot.control
+        .store(control(position, SLOTS, INTENT), Release);
+    count(lane);
+    Some((slot, position))
+}
+
+fn claim_in(messages: &'static Messages) -> Option<(&'static MessageSlot, u64)> {
+    let mut position = messages.head.load(Relaxed);
+    loop {
+        let slot = messages.slots.get((position % SLOTS) as usize)?;
+        if slot.control.load(Acquire) != control(position, SLOTS, FREE) {
+            let head = messages.head.load(Relaxed);
+            if head == position {
+                return None;
+            }
+            position = head;
+            continue;
+        }
+        let next = position.wrapping_add(1);
+        match messages
+            .head
+            .compare_exchange_weak(position, next, AcqRel, Relaxed)
+        {
+            Ok(_) => return Some((slot, position)),
+            Err(head) => position = head,
+        }
+    }
+}
+
+fn fill(slot: &MessageSlot, message: &FileModification<'_>) {
+    let length = write_into(&slot.body, message);
+    slot.length.store(length, Relaxed);
+}
+
+/// Encodes `message` straight into shared memory; gives the bytes used, 0 if it did not fit, which
+/// the assertion at the top excludes.
+fn write_into(body: &[AtomicU64], message: &FileModification<'_>) -> u32 {
+    let writer = Body {
+        words: body,
+        used: 0,
+        word: 0,
+    };
+    let mut encoder = bincode::enc::EncoderImpl::new(writer, bincode::config::standard());
+    let whole = message.encode(&mut encoder).is_ok();
+    let used = encoder.into_writer().finish();
+    if whole { used } else { 0 }
+}
+
+/// Writes bytes into a row of atomic words, little endian, each word once.
+struct Body<'a> {
+    words: &'a [AtomicU64],
+    used: u32,
+    word: u64,
+}
+
+impl Body<'_> {
+    fn push(&mut self, byte: u8) {
+        let shift = (self.used % 8).wrapping_mul(8);
+        self.word |= u64::from(byte).wrapping_shl(shift);
+        self.used = self.used.wrapping_add(1);
+        if self.used.is_multiple_of(8) {
+            self.store((self.used / 8).wrapping_sub(1));
+        }
+    }
+
+    fn store(&mut self, at: u32) {
+        if let Some(place) = self.words.get(at as usize) {
+            place.store(self.word, Relaxed);
+        }
+        self.word = 0;
+    }
+
+    fn finish(mut self) -> u32 {
+        if !self.used.is_multiple_of(8) {
+            self.store(self.used / 8);
+        }
+        self.used
+    }
+}
+
+impl Writer for Body<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        let room = self.words.len().saturating_mul(8);
+        if (self.used as usize).saturating_add(bytes.len()) > room {
+            return Err(EncodeError::UnexpectedEnd);
+        }
+        bytes.iter().for_each(|byte| self.push(*byte));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use everwrite_protocol::local::decode;
+
+    use super::*;
+
+    fn written(message: &FileModification<'_>) -> Vec<u8> {
+        let body: Vec<AtomicU64> = (0..MESSAGE_SLOT_BODY_BYTES / 8)
+            .map(|_| AtomicU64::new(u64::MAX))
+            .collect();
+        let length = write_into(&body, message) as usize;
+        let bytes: Vec<u8> = body
+            .iter()
+            .flat_map(|word| word.load(Relaxed).to_le_bytes())
+            .collect();
+        bytes[..length].to_vec()
+    }
+
+    #[test]
+    fn what_is_written_into_a_slot_is_what_the_coordinator_reads() {
+        let long = [b'x'; NAME_BYTES_MAX];
+        let far = Inode {
+            device: u64::MAX,
+            inode: u64::MAX,
+        };
+        let messages = [
+            FileModification::Anywhere,
+            FileModification::Name {
+                directory: far,
+                name: b"",
+                change: NameChange::Removed,
+            },
+            FileModification::Rename {
+                old_directory: far,
+                old_name: &long,
+                new_directory: far,
+                new_name: &long,
+                exchange: true,
+            },
+        ];
+        for message in messages {
+            assert_eq!(
+                decode::<FileModification<'_>>(&written(&message)),
+                Some(message)
+            );
+        }
+    }
+}

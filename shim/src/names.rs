@@ -1,0 +1,298 @@
+//! Calls that make, remove or move names, and calls that open by name.
+
+use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use core::mem::transmute;
+
+use everwrite_protocol::local::segment::operation;
+use everwrite_protocol::local::{FileModification, NameChange, PolicyPage};
+
+use crate::arch::FILE_DESCRIPTOR_OFFSET;
+use crate::call::{Announced, Pending, Then};
+use crate::kernel::{self, Errno, O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH, O_TMPFILE_BIT, O_TRUNC};
+use crate::place::{self, At, Existing, Named, Place};
+use crate::range::{self, Change};
+use crate::symbols::Real;
+use crate::{content, descriptor, message, policy};
+
+/// The flags of a call that may make a file and may cut it short.
+pub(crate) const NEW: c_int = O_CREAT | O_TRUNC;
+/// `renameat2`: both names go on to exist.
+const RENAME_EXCHANGE: c_uint = 2;
+
+pub(crate) fn create(at: At, pending: &mut Pending) {
+    one_name(at, NameChange::Created, pending);
+}
+
+pub(crate) fn remove(at: At, pending: &mut Pending) {
+    one_name(at, NameChange::Removed, pending);
+}
+
+fn one_name(at: At, change: NameChange, pending: &mut Pending) {
+    if let Some(page) = policy::active() {
+        let (place, _) = place::name(page, at);
+        announce(page, &place, change, pending);
+    }
+}
+
+fn announce(page: &PolicyPage, place: &Place, change: NameChange, pending: &mut Pending) {
+    match *place {
+        Place::Watched(Named { directory, name }) => {
+            let message = FileModification::Name {
+                directory,
+                name,
+                change,
+            };
+            pending.message = Some(message::announce(page, &message));
+        }
+        Place::Unwatched => {}
+        Place::Nothing => pending.then = Then::Unexpected { opens: false },
+        Place::Unclear => anywhere(page, pending),
+    }
+}
+
+/// Something will change, no telling where.
+#[cold]
+pub(crate) fn anywhere(page: &PolicyPage, pending: &mut Pending) {
+    pending.message = Some(message::announce(page, &FileModification::Anywhere));
+}
+
+pub(crate) fn rename(old: At, new: At, flags: c_uint, pending: &mut Pending) {
+    let Some(page) = policy::active() else { return };
+    match (&place::name(page, old).0, &place::name(page, new).0) {
+        (Place::Watched(old), Place::Watched(new)) => {
+            let message = FileModification::Rename {
+                old_directory: old.directory,
+                old_name: old.name,
+                new_directory: new.directory,
+                new_name: new.name,
+                exchange: flags & RENAME_EXCHANGE != 0,
+            };
+            pending.message = Some(message::announce(page, &message));
+        }
+        (Place::Unwatched, new @ Place::Watched(_)) => {
+            announce(page, new, NameChange::Created, pending);
+        }
+        (old @ Place::Watched(_), Place::Unwatched) => {
+            announce(page, old, NameChange::Removed, pending);
+        }
+        (Place::Unwatched, Place::Unwatched) => {}
+        (Place::Unclear, _) | (_, Place::Unclear) => anywhere(page, pending),
+        (Place::Nothing, _) | (_, Place::Nothing) => {
+            pending.then = Then::Unexpected { opens: false };
+        }
+    }
+}
+
+/// Opening may make a name, and may cut a file short. In any case the result is a descriptor of which
+/// nothing is known yet.
+pub(crate) fn open(at: At, flags: c_int, pending: &mut Pending) {
+    pending.then = Then::Descriptor;
+    let changes = flags & (O_CREAT | O_TRUNC) != 0 && flags & O_PATH == 0;
+    // What has no name (`O_TMPFILE`) gets one by `linkat`.
+    if changes
+        && flags & O_TMPFILE_BIT == 0
+        && let Some(page) = policy::active()
+    {
+        open_to_change(page, at, flags, pending);
+    }
+    if let Then::Unexpected { .. } = pending.then {
+        pending.then = Then::Unexpected { opens: true };
+    }
+}
+
+#[inline(never)]
+fn open_to_change(page: &PolicyPage, at: At, flags: c_int, pending: &mut Pending) {
+    let mut truncates = flags & O_TRUNC != 0;
+    if flags & O_CREAT != 0 {
+        let (place, existing) = place::name(page, at);
+        let follows = flags & (O_NOFOLLOW | O_EXCL) == 0;
+        match existing {
+            Existing::Link if follows => open_link(page, at, pending),
+            Existing::Entry => announce(page, &place, NameChange::Created, pending),
+            Existing::Link | Existing::None => {
+                announce(page, &place, NameChange::Created, pending);
+                truncates = false;
+            }
+        }
+    }
+    if truncates && let Some(file) = place::file(page, at, 0) {
+        let change = Change::new(operation::TRUNCATE, 0, 0);
+        pending.change = Announced::Range(range::announce(page, file, change));
+    }
+}
+
+/// A link that leads to a file makes no name; one that leads nowhere makes one, who knows where.
+#[cold]
+fn open_link(page: &PolicyPage, at: At, pending: &mut Pending) {
+    match kernel::status(at.directory, at.path, 0) {
+        Ok(_) => {}
+        Err(Errno::NOENT) => anywhere(page, pending),
+        Err(_) => pending.then = Then::Unexpected { opens: true },
+    }
+}
+
+/// # Safety
+/// `mode` is a string, `closes` null or a stream; `path` may be anything.
+pub(crate) unsafe fn open_stream(
+    path: *const c_char,
+    mode: *const c_char,
+    closes: *mut c_void,
+    pending: &mut Pending,
+) {
+    // SAFETY: as the caller promises.
+    let (flags, closed) = unsafe { (flags_of_mode(mode), descriptor_of(closes)) };
+    descriptor::release(closed);
+    if !path.is_null() {
+        open(At::here(path), flags, pending);
+    } else if flags & O_TRUNC != 0 {
+        // `freopen` without a path opens what it had again.
+        content::change(closed, Change::new(operation::TRUNCATE, 0, 0), pending);
+    }
+    if !matches!(pending.then, Then::Unexpected { .. }) {
+        pending.then = Then::Stream;
+    }
+}
+
+/// The call gave a stream; negative: none.
+pub(crate) fn after_stream(result: isize) {
+    if result > 0 {
+        // SAFETY: the result of a function that gives a valid stream or null.
+        descriptor::forget(unsafe { descriptor_of(result as *mut c_void) });
+    }
+}
+
+/// The descriptor of a stream.
+///
+/// # Safety
+/// `stream` is a `FILE` of glibc, or null.
+pub(crate) unsafe fn descriptor_of(stream: *const c_void) -> c_int {
+    if stream.is_null() {
+        return -1;
+    }
+    // SAFETY: `_fileno` is part of glibc's frozen layout of `FILE`.
+    unsafe {
+        *stream
+            .cast::<u8>()
+            .add(FILE_DESCRIPTOR_OFFSET)
+            .cast::<c_int>()
+    }
+}
+
+/// The flags that `fopen(3)` opens with in this mode, as far as they matter here.
+///
+/// # Safety
+/// `mode` is a string, or null.
+unsafe fn flags_of_mode(mode: *const c_char) -> c_int {
+    if mode.is_null() {
+        return 0;
+    }
+    // SAFETY: as the caller promises.
+    match unsafe { CStr::from_ptr(mode) }.to_bytes().first() {
+        Some(b'w') => O_CREAT | O_TRUNC,
+        Some(b'a') => O_CREAT,
+        _ => 0,
+    }
+}
+
+/// The name is known only afterwards; the directory is known before.
+pub(crate) fn create_temporary(template: *const c_char, opens: bool, pending: &mut Pending) {
+    if opens {
+        pending.then = Then::Descriptor;
+    }
+    let Some(page) = policy::active() else { return };
+    match place::name(page, At::here(template)).0 {
+        Place::Watched(Named { directory, .. }) => {
+            let change = NameChange::Created;
+            let message = FileModification::Name {
+                directory,
+                name: b"",
+                change,
+            };
+            pending.message = Some(message::announce(page, &message));
+            pending.then = Then::Template {
+                template,
+                directory,
+                opens,
+            };
+        }
+        Place::Nothing => pending.then = Then::Unexpected { opens },
+        Place::Unclear => anywhere(page, pending),
+        Place::Unwatched => {}
+    }
+}
+
+pub(crate) fn after_temporary(pending: &Pending, result: isize) {
+    let (
+        Some(message),
+        Then::Template {
+            template,
+            directory,
+            opens,
+        },
+    ) = (&pending.message, pending.then)
+    else {
+        return;
+    };
+    if result < 0 {
+        return message.done(may_have_changed());
+    }
+    if opens {
+        descriptor::forget(result as c_int);
+    }
+    // SAFETY: the call succeeded, so it has read and written the string.
+    let path = unsafe { CStr::from_ptr(template) }.to_bytes();
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(b"");
+    message.done_with_name(directory, name);
+}
+
+/// A call that was thought to fail has succeeded: another process has changed the names meanwhile.
+#[cold]
+pub(crate) fn after_unexpected(opens: bool, result: isize) {
+    if result >= 0
+        && let Some(page) = policy::active()
+    {
+        message::tell(page, &FileModification::Anywhere);
+    }
+    // A stream has no small number, and none is remembered.
+    if opens {
+        descriptor::forget(c_int::try_from(result).unwrap_or(-1));
+    }
+}
+
+/// Whether a call that failed may have changed names all the same: with any error but those that
+/// Linux gives before it changes anything.
+#[cold]
+pub(crate) fn may_have_changed() -> bool {
+    const CERTAIN: [Errno; 15] = [
+        Errno::PERM,
+        Errno::NOENT,
+        Errno::BADF,
+        Errno::ACCES,
+        Errno::FAULT,
+        Errno::BUSY,
+        Errno::EXIST,
+        Errno::XDEV,
+        Errno::NOTDIR,
+        Errno::ISDIR,
+        Errno::INVAL,
+        Errno::ROFS,
+        Errno::NAMETOOLONG,
+        Errno::NOTEMPTY,
+        Errno::LOOP,
+    ];
+    !errno_place().is_some_and(|errno| {
+        // SAFETY: the calling thread's `errno`.
+        CERTAIN.contains(&Errno(unsafe { *errno }))
+    })
+}
+
+/// Where libc keeps the calling thread's `errno`.
+pub(crate) fn errno_place() -> Option<*mut c_int> {
+    type Location = unsafe extern "C" fn() -> *mut c_int;
+    static LOCATION: Real = Real::new();
+    match LOCATION.address(c"__errno_location".as_ptr()) {
+        0 => None,
+        // SAFETY: libc's own function behind the macro `errno`; it only computes an address.
+        address => Some(unsafe { transmute::<usize, Location>(address)() }),
+    }
+}

@@ -1,0 +1,253 @@
+//! From a path as a program gives it to a directory, as the kernel names it, and a last component.
+//!
+//! The path is the program's memory and may be anything, so the kernel looks at it first: it answers
+//! `EFAULT` where reading would end the program.
+
+use core::ffi::{CStr, c_char, c_int};
+
+use everwrite_protocol::local::{Inode, PolicyPage};
+
+use crate::arch::Stat;
+use crate::environment::copy;
+use crate::kernel::{self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Errno, O_PATH, Own};
+use crate::range::File;
+use crate::{policy, process};
+
+/// Bytes of a path that are copied to the stack at once. Long paths are walked in such pieces.
+const PIECE_BYTES: usize = 288;
+
+/// A path relative to a directory, as the `*at` calls take it.
+#[derive(Clone, Copy)]
+pub(crate) struct At {
+    pub(crate) directory: c_int,
+    pub(crate) path: *const c_char,
+}
+
+impl At {
+    pub(crate) const fn new(directory: c_int, path: *const c_char) -> Self {
+        Self { directory, path }
+    }
+
+    /// Relative to the working directory.
+    pub(crate) const fn here(path: *const c_char) -> Self {
+        Self::new(AT_FDCWD, path)
+    }
+}
+
+/// A name in a directory.
+#[derive(Clone, Copy)]
+pub(crate) struct Named {
+    pub(crate) directory: Inode,
+    /// Without slashes. The program's memory: it lives as long as the call.
+    pub(crate) name: &'static [u8],
+}
+
+/// Where a path leads.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    /// To a name on a watched device.
+    Watched(Named),
+    /// To one elsewhere.
+    Unwatched,
+    /// To nothing that the call could change: it will fail.
+    Nothing,
+    /// The shim can't tell.
+    Unclear,
+}
+
+/// What is at the end of a path already.
+pub(crate) enum Existing {
+    /// A symbolic link.
+    Link,
+    /// Something else.
+    Entry,
+    /// Nothing.
+    None,
+}
+
+/// The name that a call makes, changes or removes, and what it stands for now; links at the end are
+/// not followed.
+#[inline(never)]
+pub(crate) fn name(page: &PolicyPage, at: At) -> (Place, Existing) {
+    if process::is_filtered() {
+        return (Place::Unclear, Existing::None);
+    }
+    let existing = match kernel::status(at.directory, at.path, AT_SYMLINK_NOFOLLOW) {
+        Ok(status) if status.is_link() => Existing::Link,
+        Ok(_) => Existing::Entry,
+        Err(Errno::FAULT | Errno::NAMETOOLONG) => return (Place::Nothing, Existing::None),
+        Err(_) => Existing::None,
+    };
+    // SAFETY: the kernel just read it up to its NUL without a fault; whoever unmaps the path of a
+    // call that is under way must expect any end. It is used only until the call returns.
+    let path: &'static [u8] = unsafe { CStr::from_ptr(at.path) }.to_bytes();
+    (split(page, at.directory, path), existing)
+}
+
+fn split(page: &PolicyPage, directory: c_int, path: &'static [u8]) -> Place {
+    let (prefix, name) = split_path(path);
+    if matches!(name, b"" | b"." | b"..") {
+        return Place::Nothing;
+    }
+    match inode_of(directory, prefix) {
+        Ok(parent) if !policy::watches(page, parent.device) => Place::Unwatched,
+        // Only what is watched is worth this look, which costs some ten microseconds once.
+        Ok(_) if !process::may_make_calls() => Place::Unclear,
+        Ok(directory) => Place::Watched(Named { directory, name }),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCES | Errno::LOOP | Errno::BADF) => {
+            Place::Nothing
+        }
+        Err(_) => Place::Unclear,
+    }
+}
+
+/// The directory part, ending with its slash or empty, and the last component, without the slashes
+/// that may follow it.
+fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
+    let is_slash = |byte: &u8| *byte == b'/';
+    let end = path
+        .iter()
+        .rposition(|byte| !is_slash(byte))
+        .map_or(0, |at| at.wrapping_add(1));
+    let path = path.get(..end).unwrap_or(path);
+    let start = path
+        .iter()
+        .rposition(is_slash)
+        .map_or(0, |at| at.wrapping_add(1));
+    path.split_at_checked(start).unwrap_or((b"", path))
+}
+
+/// The directory that `prefix` leads to.
+#[inline(never)]
+fn inode_of(directory: c_int, prefix: &[u8]) -> Result<Inode, Errno> {
+    let status = match prefix.len() {
+        0 => kernel::status(directory, c"".as_ptr(), AT_EMPTY_PATH),
+        1..PIECE_BYTES => status_of_piece(directory, prefix),
+        _ => status_of_long(directory, prefix),
+    }?;
+    Ok(Inode {
+        device: status.device,
+        inode: status.inode,
+    })
+}
+
+fn status_of_piece(directory: c_int, piece: &[u8]) -> Result<Stat, Errno> {
+    let mut room = [0u8; PIECE_BYTES];
+    kernel::status(directory, copied(piece, &mut room)?.as_ptr(), 0)
+}
+
+/// `piece` with a NUL behind it, which must not touch the program's own memory.
+fn copied<'a>(piece: &[u8], room: &'a mut [u8; PIECE_BYTES]) -> Result<&'a CStr, Errno> {
+    let target = room.get_mut(..piece.len()).ok_or(Errno::NAMETOOLONG)?;
+    copy(piece, target);
+    CStr::from_bytes_until_nul(room).map_err(|_| Errno::NAMETOOLONG)
+}
+
+/// Walks a long prefix in pieces that end with a slash. A component is shorter than a piece.
+#[cold]
+#[inline(never)]
+fn status_of_long(directory: c_int, prefix: &[u8]) -> Result<Stat, Errno> {
+    let mut rest = prefix;
+    let mut reached: Option<Own> = None;
+    loop {
+        let from = reached.as_ref().map_or(directory, |own| own.0);
+        let window = rest.get(..PIECE_BYTES.saturating_sub(1)).unwrap_or(rest);
+        let slash = window
+            .iter()
+            .rposition(|byte| *byte == b'/')
+            .ok_or(Errno::NAMETOOLONG)?;
+        let (piece, behind) = rest
+            .split_at_checked(slash.wrapping_add(1))
+            .ok_or(Errno::NAMETOOLONG)?;
+        if behind.is_empty() {
+            return status_of_piece(from, piece);
+        }
+        reached = Some(open_piece(from, piece)?);
+        // A slash at the beginning would lead to the root.
+        let name = behind
+            .iter()
+            .position(|byte| *byte != b'/')
+            .unwrap_or(behind.len());
+        rest = behind.get(name..).unwrap_or(b"");
+        if rest.is_empty() {
+            let reached = reached.ok_or(Errno::BADF)?;
+            return kernel::descriptor_status(reached.0);
+        }
+    }
+}
+
+fn open_piece(directory: c_int, piece: &[u8]) -> Result<Own, Errno> {
+    let mut room = [0u8; PIECE_BYTES];
+    kernel::open(directory, copied(piece, &mut room)?, O_PATH)
+}
+
+/// The file on a watched device that a path leads to; `flags` as for `fstatat`.
+#[inline(never)]
+pub(crate) fn file(page: &PolicyPage, at: At, flags: c_int) -> Option<File> {
+    if process::is_filtered() {
+        return None;
+    }
+    let status = kernel::status(at.directory, at.path, flags).ok()?;
+    if !policy::watches(page, status.device) || !process::may_make_calls() {
+        return None;
+    }
+    let inode = Inode {
+        device: status.device,
+        inode: status.inode,
+    };
+    Some(File {
+        inode,
+        birth: kernel::birth(at.directory, at.path, flags),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_path_splits_at_its_last_component() {
+        let cases: [(&str, &str, &str); 9] = [
+            ("name", "", "name"),
+            ("/name", "/", "name"),
+            ("a/b", "a/", "b"),
+            ("a//b//", "a//", "b"),
+            ("/", "", ""),
+            ("///", "", ""),
+            ("", "", ""),
+            ("a/..", "a/", ".."),
+            ("./x/", "./", "x"),
+        ];
+        for (path, prefix, name) in cases {
+            let expected = (prefix.as_bytes(), name.as_bytes());
+            assert_eq!(split_path(path.as_bytes()), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_long_prefix_is_walked_in_pieces() {
+        let top = std::env::temp_dir().join(format!("everwrite-place-{}", std::process::id()));
+        let mut deep = top.clone();
+        for byte in b'a'..=b'j' {
+            deep.push(String::from_utf8(vec![byte; 200]).unwrap());
+        }
+        std::fs::create_dir_all(&deep).unwrap();
+        let expected = std::fs::metadata(&deep).unwrap();
+        for slashes in ["/", "//", "////"] {
+            let text = deep.to_str().unwrap().replace('/', slashes) + slashes;
+            let prefix = CString::new(text).unwrap();
+            let found = inode_of(AT_FDCWD, prefix.as_bytes()).unwrap();
+            assert_eq!(
+                found,
+                Inode {
+                    device: expected.dev(),
+                    inode: expected.ino()
+                }
+            );
+        }
+        std::fs::remove_dir_all(&top).unwrap();
+    }
+}

@@ -1,0 +1,172 @@
+//! The policy page: whether anything is of interest, where, and whether a coordinator lives.
+//!
+//! ```text
+//! null --first event--> mapped (for life; renewed in place when the heartbeat is stale)
+//!      --off----------> SILENT, a page of zeros: its switch is off
+//! ```
+
+use core::mem::transmute;
+use core::ptr;
+use core::sync::atomic::{
+    AtomicPtr, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
+use core::time::Duration;
+
+use everwrite_protocol::local::{
+    HEARTBEAT_STALE_SECONDS, KILL_SWITCH_FILE_NAME, LOCAL_VERSION, POLICY_BYTES, POLICY_FILE_NAME,
+    POLICY_MAGIC, PolicyPage,
+};
+
+use crate::arch::Stat;
+use crate::environment;
+use crate::kernel::{self, AT_FDCWD, MAP_SHARED, Own, PROT_READ};
+use crate::symbols::Real;
+
+static PAGE: AtomicPtr<PolicyPage> = AtomicPtr::new(ptr::null_mut());
+/// What `PAGE` points to once the shim is off for this program.
+// SAFETY: all-zero is a valid page: it is made of integers.
+static SILENT: PolicyPage = unsafe { core::mem::zeroed() };
+/// When to look for the page again, in milliseconds of the coarse monotonic clock.
+static NEXT_LOOK_MS: AtomicU64 = AtomicU64::new(0);
+/// How often a program without a page, or with a dead coordinator, looks for one.
+const LOOK_INTERVAL_MS: u64 = 1000;
+/// Longest wait for a cut, whatever the page asks for.
+const HOLD_US_MAX: u64 = 1_000_000;
+
+/// The page, if a coordinator wants to hear from shims. One load and one compare when it does.
+#[inline(always)]
+pub(crate) fn active() -> Option<&'static PolicyPage> {
+    let page = PAGE.load(Acquire);
+    // SAFETY: null, `SILENT`, or a mapping that is never taken away.
+    match unsafe { page.as_ref() } {
+        Some(page) => (page.switch_on.load(Relaxed) == 1).then_some(page),
+        None => look(),
+    }
+}
+
+/// Turns the shim off for the rest of this program's life.
+pub(crate) fn turn_off() {
+    PAGE.store(ptr::from_ref(&SILENT).cast_mut(), Relaxed);
+}
+
+/// Whether `device` holds protected files.
+#[inline(always)]
+pub(crate) fn watches(page: &PolicyPage, device: u64) -> bool {
+    let count = page.device_count.load(Relaxed) as usize;
+    page.devices
+        .iter()
+        .take(count)
+        .any(|watched| watched.load(Relaxed) == device)
+}
+
+/// Whether the coordinator gave a sign of life lately. If not, sees to it that a page which a new
+/// coordinator may have put in the old one's place is mapped.
+pub(crate) fn coordinator_lives(page: &PolicyPage) -> bool {
+    let lives = |now_s: u64| {
+        now_s.saturating_sub(page.heartbeat_s.load(Relaxed)) <= HEARTBEAT_STALE_SECONDS
+    };
+    lives(clock_ms() / 1000) || (may_look() && renew(page) && lives(clock_ms() / 1000))
+}
+
+/// Waits while a cut is finished, as long as the page allows.
+#[inline(always)]
+pub(crate) fn hold(page: &PolicyPage) {
+    if page.hold.load(Relaxed) != 0 {
+        wait_for_cut(page);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn wait_for_cut(page: &PolicyPage) {
+    let limit_us = u64::from(page.hold_us_max.load(Relaxed)).min(HOLD_US_MAX);
+    let value = page.hold.load(Relaxed);
+    if value != 0 && limit_us != 0 && crate::process::may_make_calls() {
+        kernel::futex_wait(&page.hold, value, Duration::from_micros(limit_us));
+    }
+}
+
+/// Coarse monotonic clock in milliseconds: without a system call where libc has one.
+pub(crate) fn clock_ms() -> u64 {
+    const CLOCK_MONOTONIC_COARSE: i32 = 6;
+    type ClockGettime = unsafe extern "C" fn(i32, *mut [u64; 2]) -> i32;
+    static CLOCK_GETTIME: Real = Real::new();
+    let address = CLOCK_GETTIME.address(c"clock_gettime".as_ptr());
+    if address == 0 {
+        return kernel::monotonic_ms();
+    }
+    let mut time = [0u64; 2];
+    // SAFETY: `clock_gettime(3)`; it succeeds for this clock and then leaves `errno` alone.
+    unsafe { transmute::<usize, ClockGettime>(address)(CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    let [seconds, nanoseconds] = time;
+    seconds
+        .wrapping_mul(1000)
+        .wrapping_add(nanoseconds / 1_000_000)
+}
+
+/// Whether it is time to look again; only one of several threads is told so.
+fn may_look() -> bool {
+    let (now, due) = (clock_ms(), NEXT_LOOK_MS.load(Relaxed));
+    let next = now.saturating_add(LOOK_INTERVAL_MS);
+    now >= due
+        && NEXT_LOOK_MS
+            .compare_exchange(due, next, Relaxed, Relaxed)
+            .is_ok()
+}
+
+#[cold]
+#[inline(never)]
+fn look() -> Option<&'static PolicyPage> {
+    if !may_look() {
+        return None;
+    }
+    if environment::is_switched_off() || switch_file_exists() {
+        turn_off();
+        return None;
+    }
+    let file = open_page()?;
+    let address = kernel::map(POLICY_BYTES, PROT_READ, MAP_SHARED, file.0).ok()?;
+    let page = address as *mut PolicyPage;
+    // SAFETY: just mapped, whole (`open_page` saw to it), read-only, never taken away.
+    let understood = understands(unsafe { &*page });
+    let won = understood
+        && PAGE
+            .compare_exchange(ptr::null_mut(), page, AcqRel, Acquire)
+            .is_ok();
+    if !won {
+        // SAFETY: mapped above; nobody else has seen the address.
+        unsafe { kernel::unmap(address, POLICY_BYTES) };
+    }
+    // SAFETY: as in `active`.
+    unsafe { PAGE.load(Acquire).as_ref() }.filter(|page| page.switch_on.load(Relaxed) == 1)
+}
+
+fn understands(page: &PolicyPage) -> bool {
+    page.magic.load(Acquire) == POLICY_MAGIC && page.version.load(Relaxed) == LOCAL_VERSION
+}
+
+/// Maps the file that has the page's name now over `page`; says whether it is one of ours.
+fn renew(page: &PolicyPage) -> bool {
+    let address = ptr::from_ref(page) as usize;
+    // SAFETY: `page` is a mapping of one page made by `look`; readers take any content.
+    open_page().is_some_and(|file| unsafe {
+        kernel::map_over(address, POLICY_BYTES, file.0) && understands(page)
+    })
+}
+
+/// The page's file; `None` unless it holds a whole page.
+fn open_page() -> Option<Own> {
+    let path = environment::in_run_directory(POLICY_FILE_NAME)?;
+    let file = kernel::open(AT_FDCWD, path.as_c(), 0).ok()?;
+    let Stat { size, .. } = kernel::descriptor_status(file.0).ok()?;
+    (size >= POLICY_BYTES as i64).then_some(file)
+}
+
+/// The kill switch that needs no coordinator.
+pub(crate) fn switch_file_exists() -> bool {
+    let Some(path) = environment::in_run_directory(KILL_SWITCH_FILE_NAME) else {
+        return true;
+    };
+    kernel::status(AT_FDCWD, path.as_c().as_ptr(), 0).is_ok()
+}

@@ -1,0 +1,191 @@
+//! stdio: libc never calls its own file functions through the procedure linkage table, so `fwrite` and
+//! a hundred others pass every hook by name. All of them end in three slots of libc's tables of
+//! stream operations, and those are what the shim stands in front of.
+//!
+//! The tables lie in memory that the loader has made read-only (`PT_GNU_RELRO`); the pages that hold
+//! the slots are made writable for a moment. Only whole words that are exactly the known functions
+//! are exchanged. Where anything is not as expected, nothing is touched, and the coordinator is told
+//! that this process's stdio is unseen.
+
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{
+    AtomicU32, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+
+use crate::hook::function;
+use crate::kernel::{self, PROT_READ, PROT_WRITE};
+use crate::names::descriptor_of;
+use crate::symbols::{self, Object};
+use crate::{content, descriptor};
+
+/// Places in a table of stream operations (`struct _IO_jump_t`, glibc `libio/libioP.h`).
+const WRITE_SLOT: usize = 15;
+const SEEK_SLOT: usize = 16;
+const CLOSE_SLOT: usize = 17;
+const PAGE: usize = 4096;
+const WORD: usize = size_of::<usize>();
+
+static REAL_WRITE: AtomicUsize = AtomicUsize::new(0);
+static REAL_SEEK: AtomicUsize = AtomicUsize::new(0);
+static REAL_CLOSE: AtomicUsize = AtomicUsize::new(0);
+
+static STATE: AtomicU32 = AtomicU32::new(UNTRIED);
+const UNTRIED: u32 = 0;
+const TRYING: u32 = 1;
+const SEEN: u32 = 2;
+const UNSEEN: u32 = 3;
+
+/// Whether stdio is hooked in this process.
+pub(crate) fn is_seen() -> bool {
+    STATE.load(Acquire) == SEEN
+}
+
+/// Puts our functions into libc's tables, once.
+pub(crate) fn take_over() {
+    if STATE
+        .compare_exchange(UNTRIED, TRYING, AcqRel, Acquire)
+        .is_ok()
+    {
+        let seen = try_take_over().is_some();
+        STATE.store(if seen { SEEN } else { UNSEEN }, Release);
+    }
+}
+
+fn try_take_over() -> Option<()> {
+    let (libc, jumps) = symbols::find(c"_IO_file_jumps")?;
+    let (_, write) = symbols::find(c"_IO_file_write")?;
+    let (_, seek) = symbols::find(c"_IO_file_seek")?;
+    let (_, close) = symbols::find(c"_IO_file_close")?;
+    let (start, end) = read_only_after_start(libc)?;
+    let table_end = jumps.checked_add(WORD.checked_mul(CLOSE_SLOT.checked_add(1)?)?)?;
+    if jumps < start || table_end > end || jumps % WORD != 0 {
+        return None;
+    }
+    let slot = |at: usize| (jumps as *const usize).wrapping_add(at);
+    // SAFETY: within libc's own mapped memory, as was just seen.
+    let as_known = unsafe {
+        *slot(WRITE_SLOT) == write && *slot(SEEK_SLOT) == seek && *slot(CLOSE_SLOT) == close
+    };
+    if !as_known {
+        return None;
+    }
+    // Before the first of ours can be called.
+    REAL_WRITE.store(write, Relaxed);
+    REAL_SEEK.store(seek, Relaxed);
+    REAL_CLOSE.store(close, Release);
+    let exchanges = [
+        (write, on_write as *const () as usize),
+        (seek, on_seek as *const () as usize),
+        (close, on_close as *const () as usize),
+    ];
+    (start..end)
+        .step_by(PAGE)
+        .all(|page| exchange_in_page(page, write, &exchanges))
+        .then_some(())
+}
+
+/// Exchanges the known functions in one page, if it holds a table at all.
+fn exchange_in_page(page: usize, write: usize, exchanges: &[(usize, usize); 3]) -> bool {
+    let words = || (0..PAGE / WORD).map(|at| (page as *mut usize).wrapping_add(at));
+    // SAFETY: a page of libc's read-only data.
+    let holds_table = words().any(|word| unsafe { *word } == write);
+    if !holds_table {
+        return true;
+    }
+    // SAFETY: a whole page of libc's data that nobody else changes: the loader is done with it.
+    if !unsafe { kernel::protect(page, PAGE, PROT_READ | PROT_WRITE) } {
+        return false;
+    }
+    for word in words() {
+        // SAFETY: as above, and writable now; a word is exchanged at once, under running threads.
+        let word = unsafe { AtomicUsize::from_ptr(word) };
+        let known = word.load(Relaxed);
+        if let Some((_, ours)) = exchanges.iter().find(|(real, _)| *real == known) {
+            word.store(*ours, Release);
+        }
+    }
+    // SAFETY: as it was.
+    unsafe { kernel::protect(page, PAGE, PROT_READ) }
+}
+
+/// `Elf64_Ehdr`, as far as it is needed.
+#[repr(C)]
+struct ElfHeader {
+    magic: [u8; 4],
+    rest: [u8; 28],
+    program_headers: usize,
+    section_headers: usize,
+    flags: u32,
+    size: u16,
+    program_header_size: u16,
+    program_header_count: u16,
+}
+
+/// `Elf64_Phdr`.
+#[repr(C)]
+struct ProgramHeader {
+    kind: u32,
+    flags: u32,
+    offset: usize,
+    address: usize,
+    physical: usize,
+    file_size: usize,
+    size: usize,
+    alignment: usize,
+}
+
+/// The whole pages that the loader made read-only when libc had been relocated.
+fn read_only_after_start(libc: &Object) -> Option<(usize, usize)> {
+    const PT_GNU_RELRO: u32 = 0x6474_e552;
+    // SAFETY: a shared object is mapped from its first byte, which is its header.
+    let header = unsafe { &*(libc.base as *const ElfHeader) };
+    if header.magic != *b"\x7fELF"
+        || usize::from(header.program_header_size) != size_of::<ProgramHeader>()
+    {
+        return None;
+    }
+    let first = libc.base.wrapping_add(header.program_headers) as *const ProgramHeader;
+    let relro = (0..usize::from(header.program_header_count))
+        // SAFETY: the loader itself read them there.
+        .map(|at| unsafe { &*first.wrapping_add(at) })
+        .find(|header| header.kind == PT_GNU_RELRO)?;
+    let start = libc.base.wrapping_add(relro.address);
+    let end = start.wrapping_add(relro.size);
+    Some((start & !(PAGE - 1), end & !(PAGE - 1)))
+}
+
+unsafe extern "C" fn on_write(stream: *mut c_void, data: *const c_void, bytes: isize) -> isize {
+    // SAFETY: libc calls this slot with a valid stream.
+    let descriptor = unsafe { descriptor_of(stream) };
+    let ticket = content::begin_write(descriptor, u64::try_from(bytes).unwrap_or(0));
+    // SAFETY: the function that was in this slot.
+    let result = unsafe {
+        let real: unsafe extern "C" fn(*mut c_void, *const c_void, isize) -> isize =
+            function(REAL_WRITE.load(Relaxed));
+        real(stream, data, bytes)
+    };
+    if let Some(ticket) = ticket {
+        ticket.end(result);
+    }
+    result
+}
+
+unsafe extern "C" fn on_seek(stream: *mut c_void, offset: i64, whence: c_int) -> i64 {
+    // SAFETY: libc calls this slot with a valid stream; the function that was in it.
+    unsafe {
+        descriptor::settle(descriptor_of(stream));
+        let real: unsafe extern "C" fn(*mut c_void, i64, c_int) -> i64 =
+            function(REAL_SEEK.load(Relaxed));
+        real(stream, offset, whence)
+    }
+}
+
+unsafe extern "C" fn on_close(stream: *mut c_void) -> c_int {
+    // SAFETY: libc calls this slot with a valid stream; the function that was in it.
+    unsafe {
+        descriptor::release(descriptor_of(stream));
+        let real: unsafe extern "C" fn(*mut c_void) -> c_int = function(REAL_CLOSE.load(Relaxed));
+        real(stream)
+    }
+}

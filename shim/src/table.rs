@@ -1,0 +1,170 @@
+//! The hook table: every function that the shim stands in front of, and what a call of it means.
+//!
+//! A number is the place of an argument, from 0. Names ending in `64` and names beginning with `__`
+//! are the same functions on 64-bit Linux. Variadic functions need nothing special: their optional
+//! arguments travel in the same registers, and when the program gave none, what is handed on is what
+//! the real function would have found there itself.
+
+#[cfg(not(test))]
+use core::ffi::c_char;
+use core::ffi::{c_int, c_void};
+
+use crate::call::Call::*;
+use crate::call::Links::{Argument, Follow, Stop};
+use crate::call::{NONE, at, here};
+use crate::content::{self, Plain};
+use crate::hook::{hooks, hot_hooks};
+
+hot_hooks! { HOT:
+    write | __write (to: c_int, data: *const c_void, bytes: usize) -> isize
+        = content::begin_write(to, bytes as u64), Plain::end;
+    pwrite | pwrite64 | __pwrite64 (
+        to: c_int, data: *const c_void, bytes: usize, offset: i64,
+    ) -> isize
+        = content::begin_write_at(to, offset, bytes as u64), content::end_write;
+}
+
+hooks! { CONTENT:
+    writev -> Word = Write { to: 0, length: NONE };
+    pwritev | pwritev64 -> Word = WriteAt { to: 0, offset: 3, length: NONE };
+    pwritev2 | pwritev64v2 -> Word = WriteAtFlags { to: 0, offset: 3, flags: 4 };
+    sendfile | sendfile64 -> Word = Write { to: 0, length: 3 };
+    copy_file_range -> Word = WriteAtPointer { to: 2, offset: 3 };
+    splice -> Word = WriteAtPointer { to: 2, offset: 3 };
+    truncate | truncate64 -> Int = TruncatePath { path: 0, size: 1 };
+    ftruncate | ftruncate64 -> Int = Truncate { file: 0, size: 1 };
+    fallocate | fallocate64 -> Int = Allocate { file: 0, mode: 1, offset: 2, length: 3 };
+    posix_fallocate | posix_fallocate64 -> Int
+        = Allocate { file: 0, mode: NONE, offset: 1, length: 2 };
+    ioctl -> Int = Control;
+    // Inside libc by `write`, or, from glibc 2.37 on, past the tables of stream operations.
+    vdprintf -> Int = Write { to: 0, length: NONE };
+    __vdprintf_chk -> Int = Write { to: 0, length: NONE };
+    backtrace_symbols_fd -> Void = Write { to: 2, length: NONE };
+    psiginfo -> Void = WriteError;
+    herror -> Void = WriteError;
+    fsync -> Int = Sync;
+    fdatasync -> Int = Sync;
+    sync_file_range -> Int = Sync;
+    mmap | mmap64 -> Word = Map;
+    munmap -> Int = Unmap;
+    msync -> Int = FlushMap;
+    mremap -> Word = FlushMap;
+    mprotect -> Int = Protect;
+}
+
+hooks! { NAMES:
+    rename -> Int = Rename { old: here(0), new: here(1), flags: NONE };
+    renameat -> Int = Rename { old: at(0, 1), new: at(2, 3), flags: NONE };
+    renameat2 -> Int = Rename { old: at(0, 1), new: at(2, 3), flags: 4 };
+    link -> Int = Create(here(1));
+    linkat -> Int = Create(at(2, 3));
+    symlink -> Int = Create(here(1));
+    symlinkat -> Int = Create(at(1, 2));
+    mkdir -> Int = Create(here(0));
+    mkdirat -> Int = Create(at(0, 1));
+    mknod -> Int = Create(here(0));
+    mknodat -> Int = Create(at(0, 1));
+    __xmknod -> Int = Create(here(1));
+    __xmknodat -> Int = Create(at(1, 2));
+    mkfifo -> Int = Create(here(0));
+    mkfifoat -> Int = Create(at(0, 1));
+    unlink -> Int = Remove(here(0));
+    unlinkat -> Int = Remove(at(0, 1));
+    rmdir -> Int = Remove(here(0));
+    remove -> Int = Remove(here(0));
+    mkstemp | mkstemp64 -> Int = CreateTemporary;
+    mkostemp | mkostemp64 -> Int = CreateTemporary;
+    mkstemps | mkstemps64 -> Int = CreateTemporary;
+    mkostemps | mkostemps64 -> Int = CreateTemporary;
+    mkdtemp -> Pointer = CreateTemporaryDirectory;
+}
+
+hooks! { OPENING:
+    open | open64 | __open | __open64 -> Int = Open { path: here(0), flags: 1 };
+    openat | openat64 -> Int = Open { path: at(0, 1), flags: 2 };
+    __open_2 | __open64_2 -> Int = Open { path: here(0), flags: 1 };
+    __openat_2 | __openat64_2 -> Int = Open { path: at(0, 1), flags: 2 };
+    // Its flags are in a structure that may be bad.
+    openat2 -> Int = OpenNew(at(0, 1));
+    open_by_handle_at -> Int = NewDescriptor { from: NONE };
+    creat | creat64 -> Int = OpenNew(here(0));
+    fopen | fopen64 -> Pointer = OpenStream { closes: NONE };
+    freopen | freopen64 -> Pointer = OpenStream { closes: 2 };
+    tmpfile | tmpfile64 -> Pointer = NewStream;
+    popen -> Pointer = NewStream;
+    // In mode "a" it sets O_APPEND.
+    fdopen -> Pointer = Replace(0);
+    fclose -> Int = CloseStream;
+    pclose -> Int = CloseStream;
+    close | __close -> Int = Close;
+    close_range -> Int = CloseRange { last: 1 };
+    closefrom -> Void = CloseRange { last: NONE };
+    dup -> Int = NewDescriptor { from: 0 };
+    dup2 | __dup2 -> Int = Replace(1);
+    dup3 -> Int = Replace(1);
+    fcntl | fcntl64 | __fcntl -> Int = DescriptorControl;
+    lseek | lseek64 | __lseek | llseek -> Word = Seek;
+}
+
+hooks! { ATTRIBUTES:
+    chmod -> Int = AttributesAt(here(0), Follow);
+    lchmod -> Int = AttributesAt(here(0), Stop);
+    fchmod -> Int = Attributes(0);
+    fchmodat -> Int = AttributesAt(at(0, 1), Argument(3));
+    chown -> Int = AttributesAt(here(0), Follow);
+    lchown -> Int = AttributesAt(here(0), Stop);
+    fchown -> Int = Attributes(0);
+    fchownat -> Int = AttributesAt(at(0, 1), Argument(4));
+    utime -> Int = AttributesAt(here(0), Follow);
+    utimes -> Int = AttributesAt(here(0), Follow);
+    lutimes -> Int = AttributesAt(here(0), Stop);
+    futimes -> Int = Attributes(0);
+    futimesat -> Int = AttributesAt(at(0, 1), Follow);
+    utimensat -> Int = AttributesAt(at(0, 1), Argument(3));
+    futimens -> Int = Attributes(0);
+    setxattr -> Int = AttributesAt(here(0), Follow);
+    lsetxattr -> Int = AttributesAt(here(0), Stop);
+    fsetxattr -> Int = Attributes(0);
+    removexattr -> Int = AttributesAt(here(0), Follow);
+    lremovexattr -> Int = AttributesAt(here(0), Stop);
+    fremovexattr -> Int = Attributes(0);
+}
+
+hooks! { PROCESS:
+    prctl -> Int = ProcessControl;
+    unshare -> Int = Unshare;
+    syscall -> Word = ByNumber;
+}
+
+/// gcc's address sanitizer refuses to start when another library comes before it, unless it is told
+/// not to look.
+#[cfg(not(test))]
+#[unsafe(no_mangle)]
+extern "C" fn __asan_default_options() -> *const c_char {
+    c"verify_asan_link_order=0".as_ptr()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn names() -> impl Iterator<Item = &'static str> {
+        let tables = [CONTENT, NAMES, OPENING, ATTRIBUTES, PROCESS]
+            .into_iter()
+            .flatten();
+        let rows = tables.map(|(name, aliases, _)| (name, aliases));
+        let hot = HOT.iter().map(|(name, aliases)| (name, aliases));
+        rows.chain(hot)
+            .flat_map(|(name, aliases)| std::iter::once(*name).chain(aliases.iter().copied()))
+    }
+
+    #[test]
+    fn every_name_stands_once() {
+        let mut seen = BTreeSet::new();
+        names().for_each(|name| assert!(seen.insert(name), "{name} has two rows"));
+        assert!(seen.len() > 120);
+    }
+}
