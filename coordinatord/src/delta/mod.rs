@@ -4,13 +4,23 @@
 //! other, each finer and dearer than the one before, and gives a [`Plan`]: the new content in
 //! pieces, of which only [`Piece::Data`] has to travel.
 
+mod base;
+mod blocks;
+mod content;
+mod librsync;
+mod matches;
+mod pieces;
 mod read_at;
-
-use everwrite_protocol::ids::{FileId, SequenceNumber};
+mod roll;
+mod rungs;
+mod signature;
+#[cfg(test)]
+mod tests;
 
 pub use read_at::ReadAt;
 
-use crate::network_backup::{Ask, AskError};
+use crate::network_backup::AskError;
+pub use rungs::ladder;
 
 /// A piece of the *new* content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,19 +100,4 @@ pub enum LadderError {
     /// It answered nonsense.
     #[error("the receiver's {0} can't be meant")]
     Nonsense(&'static str),
-}
-
-/// Compares `new_len` bytes of `new` with `base` (`base_len` bytes) as it is at the receiver once
-/// batch `after` is in its mirror.
-pub async fn ladder(
-    new: &impl ReadAt,
-    new_len: u64,
-    base: FileId,
-    base_len: u64,
-    after: SequenceNumber,
-    receiver: &impl Ask,
-    mode: Mode,
-) -> Result<Plan, LadderError> {
-    let _ = (new, new_len, base, base_len, after, receiver, mode);
-    unimplemented!("lands next")
 }
