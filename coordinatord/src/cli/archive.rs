@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use super::place::Place;
 use super::shown;
 use crate::config::{self, Config, Receiver};
-use crate::network_backup::{Ask, AskError, Identity, QueryClient};
+use crate::network_backup::{AskError, Identity, QueryClient};
 
 /// One receiver's answers.
 #[derive(Clone, Debug)]
@@ -110,15 +110,14 @@ impl Archive {
             .map_err(|error| self.failed(&error))
     }
 
-    /// Asks several questions at once; each with its own fate.
-    pub(super) async fn ask_all(
+    /// Puts a question on the line; the answer may be waited for later, and has its own fate.
+    pub(super) fn ask_later(
         &self,
-        queries: Vec<Query>,
-    ) -> Result<Vec<(Answer, Vec<u8>)>, Failure> {
-        self.questions
-            .ask_all(queries)
-            .await
-            .map_err(|error| self.failed(&error))
+        query: Query,
+    ) -> impl Future<Output = Result<(Answer, Vec<u8>), AskError>> + use<> {
+        let questions = self.questions.clone();
+        let asked = tokio::spawn(async move { questions.ask(query).await });
+        async { asked.await.unwrap_or(Err(AskError::Stopping)) }
     }
 
     /// The recovery point that `at` means.
@@ -191,7 +190,8 @@ impl Archive {
         self.failed(&AskError::Mismatch)
     }
 
-    fn failed(&self, error: &AskError) -> Failure {
+    /// An unanswered question, for people.
+    pub(super) fn failed(&self, error: &AskError) -> Failure {
         let message = format!("{}: {error}", self.receiver);
         match error {
             AskError::Failed(QueryError::UnknownCheckpoint) => {

@@ -16,6 +16,7 @@ mod place;
 mod records;
 mod shim_library;
 mod shown;
+mod verification;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -66,6 +67,7 @@ enum Command {
     Ls(ls::Ls),
     Cat(cat::Cat),
     Diff(diff::Diff),
+    Verify(verify::Verify),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
 }
@@ -139,6 +141,7 @@ impl Command {
             Self::Ls(command) => command.run(context).await,
             Self::Cat(command) => command.run(context).await,
             Self::Diff(command) => command.run(context).await,
+            Self::Verify(command) => command.run(context).await,
             Self::Explain(command) => command.run(context).await,
             Self::Doctor(command) => command.run(context).await,
         }

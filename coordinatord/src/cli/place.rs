@@ -45,6 +45,12 @@ impl Place {
             .filter(|name| !name.is_empty())
     }
 
+    /// The path without the root's name.
+    pub(super) fn below_root(&self) -> Vec<u8> {
+        let slash = self.path.iter().position(|byte| *byte == b'/');
+        slash.map_or_else(Vec::new, |slash| self.path[slash + 1..].to_owned())
+    }
+
     /// `ROOT:path`. The root may be one that is no longer protected.
     fn in_root(root: &str, path: &[u8], config: &Config) -> Result<Self, Failure> {
         let mut names = vec![root.as_bytes()];

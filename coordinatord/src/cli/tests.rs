@@ -29,6 +29,8 @@ fn the_contract_s_lines_are_taken() {
         "sync --timeout 30s --applied",
         "reconcile",
         "reconcile r --accept-empty",
+        "verify",
+        "verify /d",
         "explain /p",
         "doctor --json",
         "pair h:1#secret --name attic",

@@ -18,3 +18,4 @@ pub(super) mod run;
 pub(super) mod status;
 pub(super) mod sync;
 pub(super) mod unprotect;
+pub(super) mod verify;

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use everwrite_protocol::control::{PairAnswer, PairRequest};
+use everwrite_receiver::pairing::PairingCode;
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
@@ -52,6 +53,8 @@ async fn enrol(context: &Context, code: &str) -> Result<PairedReceiver, Failure>
                     of your own: --home DIR";
         Failure::negative(format!("home directory: {error}"), hint)
     };
+    code.parse::<PairingCode>()
+        .map_err(|error| refused(&error.into()))?;
     context.paths.create().map_err(|error| home(&error))?;
     let source = config::source_id(&context.paths).map_err(|error| home(&error))?;
     let identity =
