@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use everwrite_protocol::local::segment::Segment;
 
-use super::hint::{OriginId, What};
+use super::hint::OriginId;
+use super::mappings::Mappings;
 use super::memory::Shared;
+use super::merge::Merge;
 use super::process::{self, ProcessKey};
 use super::room::Place;
 use super::segment::{SegmentReader, Visit};
@@ -40,13 +42,22 @@ pub(super) struct Lane {
     pub(super) active_at: Instant,
     /// Its shim says that it does not see all; told once.
     pub(super) blind: bool,
+    /// The process has asked for another segment since.
+    pub(super) superseded: bool,
 }
 
 impl Lane {
     /// Visits the segment; gives the number of hints taken.
-    pub(super) fn visit(&mut self, visit: Visit, now: Instant, tell: &mut dyn FnMut(What)) -> u64 {
-        let namespaced = self.namespaced;
+    pub(super) fn visit(
+        &mut self,
+        visit: Visit,
+        now: Instant,
+        mappings: &mut Mappings,
+        merge: &mut Merge,
+    ) -> u64 {
+        let (namespaced, token, origin) = (self.namespaced, self.token, self.origin);
         let lives = |thread| namespaced || process::thread_exists(thread);
+        let tell = &mut |what| merge.add(origin, now, mappings.translate(token, what));
         let before = self.reader.taken();
         self.reader.visit(&self.segment, visit, now, &lives, tell);
         let taken = self.reader.taken() - before;
@@ -54,6 +65,12 @@ impl Lane {
             self.active_at = now;
         }
         taken
+    }
+
+    /// The process ended without a word, although it had asked for the segment to say something: it
+    /// gave up waiting for the answer, or was killed before it could go on.
+    pub(super) fn was_for_nothing(&self) -> bool {
+        !self.superseded && self.reader.is_untouched()
     }
 
     /// Has it said something lately, or is a call under way?

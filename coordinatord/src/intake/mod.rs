@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!                 policy page  <── policy ──────────────┐
-//! shim ── socket, greeting ──> door ── lanes, origins ──┤ Intake
+//! shim ── socket ──> door, hall ── lanes, origins ──────┤ Intake
 //! shim ── segment ──> reader ── merge ── channel of hints
 //!             └ bell ──┘   └ ends, unheard
 //! ```
@@ -16,11 +16,14 @@
 
 mod bell;
 mod door;
+mod dues;
 mod ends;
 mod error;
 mod greeting;
+mod hall;
 mod hint;
 mod lane;
+mod mappings;
 mod memory;
 mod merge;
 mod origins;
@@ -55,8 +58,9 @@ pub use hint::{Hint, OriginId, What};
 pub use policy::coordinator_is_alive;
 
 use bell::Bell;
-use door::{Door, Hall, Stop};
+use door::{Door, Stop};
 use ends::Ends;
+use hall::Hall;
 use policy::Policy;
 use reader::{Figures, News, Reader};
 use socket::Claim;
@@ -78,6 +82,7 @@ impl Intake {
         let claim = socket::claim(run_directory)?;
         let listener = socket::listen(run_directory, &claim)?;
         let policy = Arc::new(Policy::open(run_directory)?);
+        let is_new = policy.is_new();
         let (news, heard) = mpsc::channel();
         let hall = Hall {
             policy,
@@ -106,6 +111,9 @@ impl Intake {
         };
         intake.spawn("intake-reader", move || reader.run())?;
         intake.spawn("intake-door", move || door.run())?;
+        if is_new {
+            intake.hall.tell(News::Latecomers);
+        }
         Ok(intake)
     }
 
@@ -162,9 +170,7 @@ impl Intake {
 impl Drop for Intake {
     fn drop(&mut self) {
         self.stop.now();
-        // Fails only when the reader has stopped already.
-        let _ = self.hall.news.send(News::Stop);
-        self.hall.bell.ring();
+        self.hall.tell(News::Stop);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the intake had panicked");

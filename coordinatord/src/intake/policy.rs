@@ -28,6 +28,7 @@ use super::memory::Shared;
 /// The page of this coordinator, mapped.
 pub(super) struct Policy {
     page: Shared<PolicyPage>,
+    is_new: bool,
     /// Held while the list of devices is rewritten.
     writing: Mutex<()>,
 }
@@ -41,12 +42,13 @@ impl Policy {
     }
 
     fn begin(path: &Path) -> io::Result<Self> {
-        let page = match reuse(path)? {
-            Some(page) => page,
-            None => create(path)?,
+        let (page, is_new) = match reuse(path)? {
+            Some(page) => (page, false),
+            None => (create(path)?, true),
         };
         let policy = Self {
             page,
+            is_new,
             writing: Mutex::new(()),
         };
         policy.page.switch_on.store(0, Release);
@@ -55,6 +57,11 @@ impl Policy {
         policy.beat();
         policy.renew_epoch()?;
         Ok(policy)
+    }
+
+    /// Is the page new? Programs that run already may have found none, or have mapped another.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Tells every shim that this coordinator lives.

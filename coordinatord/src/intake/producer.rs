@@ -215,19 +215,22 @@ impl Attached {
     }
 }
 
-/// Says hello at the door; gives the answer, and with a segment what came with it.
-pub(super) fn knock(run_directory: &Path, hello: &Hello) -> (Welcome, Option<Attached>) {
+/// Says hello at the door; gives the answer, and with a segment what came with it. `None` when the
+/// door was closed without an answer.
+pub(super) fn knock(run_directory: &Path, hello: &Hello) -> Option<(Welcome, Option<Attached>)> {
     let mut stream = UnixStream::connect(run_directory.join(SOCKET_FILE_NAME)).unwrap();
     let mut bytes = [0u8; HELLO_BYTES_MAX];
     let used = encode(hello, &mut bytes).unwrap();
-    stream
-        .write_all(&[&[used as u8], &bytes[..used]].concat())
-        .unwrap();
+    let message = [&[used as u8], &bytes[..used]].concat();
+    stream.write_all(&message).unwrap();
     let (mut length, mut descriptors) = ([0u8; 1], Vec::<OwnedFd>::new());
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut first = [IoSliceMut::new(&mut length)];
-    rustix::net::recvmsg(&stream, &mut first, &mut control, RecvFlags::empty()).unwrap();
+    let received = rustix::net::recvmsg(&stream, &mut first, &mut control, RecvFlags::empty());
+    if received.unwrap().bytes == 0 {
+        return None;
+    }
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = message {
             descriptors.extend(rights);
@@ -242,7 +245,7 @@ pub(super) fn knock(run_directory: &Path, hello: &Hello) -> (Welcome, Option<Att
         }),
         _ => None,
     };
-    (decode(&body).unwrap(), attached)
+    Some((decode(&body).unwrap(), attached))
 }
 
 /// The hello of a shim in this process.

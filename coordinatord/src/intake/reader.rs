@@ -16,11 +16,12 @@ use super::bell::Bell;
 use super::ends::Ends;
 use super::hint::{Hint, OriginId, What};
 use super::lane::Lane;
+use super::mappings::Mappings;
 use super::merge::Merge;
 use super::pace::{Pace, Wait};
 use super::process::ProcessKey;
 use super::segment::Visit;
-use super::unheard::Unheard;
+use super::unheard::{Meanwhile, Unheard};
 
 /// Quiet lanes visited in one round while others are active: with thousands of processes a round
 /// stays short, and a quiet one is found again after some rounds.
@@ -32,8 +33,12 @@ const FULL_INTERVAL: Duration = Duration::from_millis(1);
 pub(super) enum News {
     /// A process was let in.
     Lane(Box<Lane>),
-    /// A process was refused; `None` when it has ended already.
-    Unheard(Option<ProcessKey>),
+    /// The process of this lane has gone before it had the segment.
+    Withdrawn(u64),
+    /// A process came in vain; `None` when it has ended already.
+    Unheard(Option<ProcessKey>, Meanwhile),
+    /// Running programs may not know yet that somebody listens.
+    Latecomers,
     /// Somebody waits until everything said so far is sent.
     Barrier(oneshot::Sender<()>),
     /// The end.
@@ -60,6 +65,7 @@ pub(super) struct Reader {
     /// Where among the lanes the quiet ones are visited next.
     turn: usize,
     unheard: Unheard,
+    mappings: Mappings,
     merge: Merge,
     barriers: Vec<oneshot::Sender<()>>,
     stopped: bool,
@@ -82,6 +88,7 @@ impl Reader {
             lanes: Vec::new(),
             turn: 0,
             unheard: Unheard::new(Instant::now()),
+            mappings: Mappings::default(),
             merge: Merge::default(),
             barriers: Vec::new(),
             stopped: false,
@@ -118,7 +125,7 @@ impl Reader {
 
     /// What could not be sent is tried again soon, whatever the pace says.
     fn wait(&self, pace: &mut Pace, now: Instant, found: bool, rung: bool) -> Wait {
-        let anyone = !(self.lanes.is_empty() && self.unheard.is_empty() && self.merge.is_empty());
+        let anyone = !self.lanes.is_empty() || self.unheard.is_waiting() || !self.merge.is_empty();
         let wait = pace.next(now, found, rung, anyone);
         if self.merge.is_due(now) {
             Wait::Pause(FULL_INTERVAL)
@@ -147,7 +154,9 @@ impl Reader {
             any = true;
             match news {
                 News::Lane(lane) => self.let_in(*lane, now),
-                News::Unheard(program) => self.unheard.add(program, now),
+                News::Withdrawn(token) => self.lanes.retain(|lane| lane.token != token),
+                News::Unheard(program, meanwhile) => self.unheard.add(program, meanwhile, now),
+                News::Latecomers => self.unheard.expect_latecomers(now),
                 News::Barrier(done) => self.barriers.push(done),
                 News::Stop => self.stopped = true,
             }
@@ -158,8 +167,13 @@ impl Reader {
     /// A process that comes again may be a new image of an old process: what the old one left open
     /// is told now.
     fn let_in(&mut self, lane: Lane, now: Instant) {
+        if self.unheard.is_heard(lane.process) {
+            self.merge.add(lane.origin, now, What::Everything);
+        }
         let merge = &mut self.merge;
-        for old in self.lanes.iter().filter(|old| old.process == lane.process) {
+        let same = |old: &&mut Lane| old.process == lane.process;
+        for old in self.lanes.iter_mut().filter(same) {
+            old.superseded = true;
             old.reader
                 .tell_open(&mut |what| merge.add(old.origin, now, what));
         }
@@ -168,21 +182,21 @@ impl Reader {
 
     /// Visits all lanes, or the active ones and some of the quiet ones; gives the hints taken.
     fn visit_lanes(&mut self, now: Instant, visit: Visit, all: bool) -> u64 {
-        let (merge, unheard) = (&mut self.merge, &mut self.unheard);
-        let (count, turn) = (self.lanes.len(), self.turn);
+        let count = self.lanes.len();
+        let turn = self.turn % count.max(1);
         let mut taken = 0;
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             let distance = (index + count - turn) % count;
             if !(all || distance < QUIET_VISITS || lane.is_active(now)) {
                 continue;
             }
-            let origin = lane.origin;
-            taken += lane.visit(visit, now, &mut |what| merge.add(origin, now, what));
+            taken += lane.visit(visit, now, &mut self.mappings, &mut self.merge);
             if lane.goes_blind() {
-                unheard.add(Some(lane.process), now);
+                let program = Some(lane.process);
+                self.unheard.add(program, Meanwhile::Lost, now);
             }
         }
-        self.turn = (turn + QUIET_VISITS) % count.max(1);
+        self.turn = turn + QUIET_VISITS;
         taken
     }
 
@@ -205,10 +219,11 @@ impl Reader {
             return false;
         };
         let mut lane = self.lanes.swap_remove(index);
-        self.turn = self.turn.min(self.lanes.len().saturating_sub(1));
-        let (merge, origin) = (&mut self.merge, lane.origin);
-        let taken = lane.visit(Visit::Last, now, &mut |what| merge.add(origin, now, what));
+        let taken = lane.visit(Visit::Last, now, &mut self.mappings, &mut self.merge);
         self.figures.hints.fetch_add(taken, Relaxed);
+        if lane.was_for_nothing() {
+            self.merge.add(lane.origin, now, What::Everything);
+        }
         true
     }
 

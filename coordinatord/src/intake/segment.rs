@@ -10,17 +10,17 @@
 //! - whatever stands in the memory, a visit ends after a number of steps that the layout bounds, and
 //!   keeps no more than the layout has room for.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
-use everwrite_protocol::local::Inode;
 use everwrite_protocol::local::segment::{
     DONE, FREE, HULLS, INTENT, MESSAGE_SLOTS, MessageSlot, Messages, RANGE_SLOTS, RangeSlot,
     SHARDS, Segment, Shard, TAKEN, operation,
 };
 
+use super::dues::Dues;
 use super::hint::What;
 use super::slots::{self, RangeFields};
 
@@ -30,8 +30,6 @@ const INTENT_PATIENCE: Duration = Duration::from_millis(20);
 const INTENT_PATIENCE_MAX: Duration = Duration::from_secs(60);
 /// [`Hull::state`](everwrite_protocol::local::segment::Hull) of a hull with an inode.
 const HULL_IN_USE: u32 = 2;
-/// Chains that may owe a proof, and files that may be mapped, before it is "everything".
-const REMEMBERED_MAX: usize = 4096;
 
 /// Why a segment is visited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,14 +49,10 @@ pub(super) struct SegmentReader {
     tails: [u64; SHARDS + 1],
     /// Slots seen as INTENT, by ring and index.
     waiting: HashMap<(usize, usize), Waiting>,
-    /// Chains with a taken run that nothing has proved yet.
-    owed: HashMap<u64, (Inode, u64)>,
-    /// Files that the process has mapped.
-    mapped: HashSet<(Inode, u64)>,
+    /// What is due at the end of the process.
+    dues: Dues,
     /// All flags ever seen on a hull.
     hulls: Box<[u32; HULLS]>,
-    /// "Everything" was raised, or more was to be remembered than there is room for.
-    everything: bool,
     /// Hints taken.
     taken: u64,
 }
@@ -85,10 +79,8 @@ impl SegmentReader {
         Self {
             tails: [0; SHARDS + 1],
             waiting: HashMap::new(),
-            owed: HashMap::new(),
-            mapped: HashSet::new(),
+            dues: Dues::default(),
             hulls: Box::new([0; HULLS]),
-            everything: false,
             taken: 0,
         }
     }
@@ -117,7 +109,7 @@ impl SegmentReader {
         self.hulls(segment, &mut errand);
         self.all_dirty(segment, &mut errand);
         if visit == Visit::Last {
-            self.settle(&mut errand);
+            self.dues.settle(errand.tell);
         }
         self.taken != before
     }
@@ -127,20 +119,20 @@ impl SegmentReader {
         self.taken
     }
 
+    /// Has nothing ever been announced?
+    pub(super) fn is_untouched(&self) -> bool {
+        self.taken == 0 && self.tails == [0; SHARDS + 1]
+    }
+
     /// Is a call under way, as far as has been seen?
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Tells, without forgetting, what only the end of the process would tell. For an image that
-    /// may have been replaced by `execve(2)`, which keeps the process.
+    /// Tells, without forgetting, what only the end of the process would tell: its image may have
+    /// been replaced by `execve(2)`, which keeps the process.
     pub(super) fn tell_open(&self, tell: &mut dyn FnMut(What)) {
-        for &(file, birth) in self.owed.values() {
-            tell(What::Whole { file, birth });
-        }
-        for &(file, birth) in &self.mapped {
-            tell(What::Unmapped { file, birth });
-        }
+        self.dues.tell(tell);
     }
 
     fn shard(&mut self, ring: usize, shard: &Shard, errand: &mut Errand<'_>) {
@@ -206,7 +198,7 @@ impl SegmentReader {
                 Some(said) => {
                     self.waiting.remove(&key);
                     self.taken += 1;
-                    said.into_iter().for_each(|what| (errand.tell)(what));
+                    errand.tell_message(said);
                     next_lap(control) >> 2 <= lap
                 }
                 None => true,
@@ -216,9 +208,11 @@ impl SegmentReader {
                     return true;
                 }
                 let gone = errand.is_gone(slot.thread.load(Relaxed));
-                slots::message(slot)
-                    .into_iter()
-                    .for_each(|what| (errand.tell)(what));
+                match slots::message(slot) {
+                    // Its thread may be writing it once more, with the name that the call gave.
+                    None if !gone => {}
+                    said => errand.tell_message(said),
+                }
                 !(gone && self.give_back(key, &slot.control, control))
             }
             FREE => control >> 2 <= lap,
@@ -232,35 +226,35 @@ impl SegmentReader {
         match fields.what() {
             // A run that names no chain could never be proved.
             Some(_) if is_run && fields.chain == 0 => (errand.tell)(fields.whole()),
-            Some(what) => self.tell(what, errand),
+            Some(what) => self.note_and_tell(what, errand),
             None => {}
         }
         match fields.chain {
             0 => {}
-            chain if !is_run => drop(self.owed.remove(&chain)),
-            chain if self.owed.len() < REMEMBERED_MAX => {
-                self.owed.insert(chain, (fields.file, fields.birth));
-            }
-            _ => self.everything = true,
+            chain if is_run => self.dues.add_run(chain, fields.key()),
+            chain => self.dues.prove(chain),
         }
     }
 
     fn range_intent(&mut self, fields: RangeFields, gone: bool, errand: &mut Errand<'_>) {
         match fields.what() {
-            // Asked for, not had.
+            // Asked for, not had; or about to be told for good.
             None | Some(What::Sync { .. }) => {}
+            Some(What::Unmapped { .. }) if !gone => {}
             Some(_) if fields.operation == operation::RUN && gone => (errand.tell)(fields.whole()),
-            Some(what) => self.tell(what, errand),
+            Some(what) if gone => self.note_and_tell(what, errand),
+            Some(what) => (errand.tell)(what),
         }
     }
 
-    fn tell(&mut self, what: What, errand: &mut Errand<'_>) {
-        if let What::Mapped { file, birth, .. } = what {
-            if self.mapped.len() < REMEMBERED_MAX {
-                self.mapped.insert((file, birth));
-            } else {
-                self.everything = true;
+    /// Mappings are counted: the end of one that is not the last says no more than "look".
+    fn note_and_tell(&mut self, what: What, errand: &mut Errand<'_>) {
+        match what {
+            What::Mapped { file, birth, .. } => self.dues.add_mapping((file, birth)),
+            What::Unmapped { file, birth } if !self.dues.end_mapping((file, birth)) => {
+                return (errand.tell)(What::Whole { file, birth });
             }
+            _ => {}
         }
         (errand.tell)(what);
     }
@@ -315,24 +309,20 @@ impl SegmentReader {
     fn all_dirty(&mut self, segment: &Segment, errand: &mut Errand<'_>) {
         let flag = &segment.header.all_dirty;
         if flag.load(Acquire) != 0 && flag.swap(0, AcqRel) != 0 {
-            self.everything = true;
+            self.dues.add_everything();
             self.taken += 1;
-            (errand.tell)(What::Everything);
-        }
-    }
-
-    /// The process is gone: what it still owed is told.
-    fn settle(&mut self, errand: &mut Errand<'_>) {
-        self.tell_open(errand.tell);
-        self.owed.clear();
-        self.mapped.clear();
-        if std::mem::take(&mut self.everything) {
             (errand.tell)(What::Everything);
         }
     }
 }
 
 impl Errand<'_> {
+    /// A message that can't be read says "everything".
+    fn tell_message(&mut self, said: Option<Vec<What>>) {
+        let said = said.unwrap_or_else(|| vec![What::Everything]);
+        said.into_iter().for_each(|what| (self.tell)(what));
+    }
+
     fn is_gone(&self, thread: u32) -> bool {
         self.visit == Visit::Last || !(self.lives)(thread)
     }

@@ -76,6 +76,11 @@ impl RangeFields {
         }
     }
 
+    /// The file and its birth.
+    pub(super) fn key(&self) -> (Inode, u64) {
+        (self.file, self.birth)
+    }
+
     /// "Content changed, no telling where", of the same file.
     pub(super) fn whole(&self) -> What {
         What::Whole {
@@ -85,18 +90,19 @@ impl RangeFields {
     }
 }
 
-/// What the message of a slot says: nothing when it has no bytes (the call failed), everything when it
+/// What the message of a slot says: nothing when it has no bytes (the call failed). `None` when it
 /// can't be read.
-pub(super) fn message(slot: &MessageSlot) -> Vec<What> {
+pub(super) fn message(slot: &MessageSlot) -> Option<Vec<What>> {
     let mut bytes = [0u8; MESSAGE_SLOT_BODY_BYTES];
     for (target, word) in bytes.chunks_exact_mut(8).zip(&slot.body) {
         target.copy_from_slice(&word.load(Relaxed).to_le_bytes());
     }
-    let length = slot.length.load(Relaxed) as usize;
-    match bytes.get(..length).and_then(decode::<FileModification<'_>>) {
-        None if length == 0 => Vec::new(),
-        Some(modification) => modified(&modification),
-        None => vec![What::Everything],
+    match slot.length.load(Relaxed) as usize {
+        0 => Some(Vec::new()),
+        length => {
+            let modification = decode::<FileModification<'_>>(bytes.get(..length)?)?;
+            Some(modified(&modification))
+        }
     }
 }
 

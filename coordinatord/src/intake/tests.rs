@@ -26,6 +26,8 @@ struct World {
 impl World {
     fn new(channel: usize) -> Self {
         let home = tempfile::tempdir().unwrap();
+        // A page that is not new has no latecomers.
+        Policy::open(home.path()).unwrap();
         let (sender, hints) = mpsc::channel(channel);
         let intake = Intake::start(home.path(), sender).unwrap();
         Self {
@@ -41,7 +43,8 @@ impl World {
 
     fn attach(&self) -> Attached {
         let hello = hello(self.intake.hall.policy.epoch());
-        knock(self.run_directory(), &hello).1.expect("attached")
+        let (_, attached) = knock(self.run_directory(), &hello).expect("an answer");
+        attached.expect("a segment")
     }
 
     /// What was sent before the barrier returned.
@@ -265,7 +268,7 @@ async fn everything_is_told_at_most_once_a_second() {
 async fn the_door_refuses_other_versions_but_no_epoch() {
     let world = World::new(8);
     let right = hello(world.intake.hall.policy.epoch());
-    let answer = |hello| knock(world.run_directory(), &hello).0;
+    let answer = |hello| knock(world.run_directory(), &hello).unwrap().0;
     assert_eq!(
         answer(Hello {
             version: 999,
@@ -302,19 +305,22 @@ async fn who_knocks_in_vain_is_looked_after() {
 async fn one_process_can_not_take_all_the_room() {
     let mut world = World::new(8);
     let right = hello(world.intake.hall.policy.epoch());
-    let kept: Vec<_> = (0..17)
-        .map(|_| knock(world.run_directory(), &right))
-        .map(|(welcome, _)| welcome)
-        .collect();
-    assert!(
-        kept[..16]
-            .iter()
-            .all(|welcome| matches!(welcome, Welcome::Attached { .. }))
-    );
-    assert_eq!(kept[16], Welcome::Refused(Refusal::Busy));
+    let kept: Vec<_> = (0..16).map(|_| world.attach()).collect();
+    assert!(knock(world.run_directory(), &right).is_none(), "not now");
     // What it does unheard is looked for whenever somebody wants to be sure.
     assert_eq!(world.barrier().await, [What::Everything]);
     assert_eq!(world.barrier().await, [What::Everything]);
+    drop(kept);
+}
+
+#[tokio::test]
+async fn a_new_page_is_followed_by_a_look_for_latecomers() {
+    let home = tempfile::tempdir().unwrap();
+    let (sender, mut hints) = mpsc::channel(8);
+    let intake = Intake::start(home.path(), sender).unwrap();
+    let first = hints.recv().await.unwrap();
+    assert_eq!(first[0].what, What::Everything);
+    drop(intake);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
-//! Programs that we know we don't hear: they asked for a segment and were refused, or their shim
-//! says that it is blind. What they change is found by looking everywhere, now and then while they
-//! run, and once more when they have ended.
+//! Programs that we know we don't hear: they asked for a segment and got none, or their shim says that
+//! it is blind. What they change is found by looking everywhere, now and then while they run, and once
+//! more when they have ended.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::process::ProcessKey;
@@ -13,13 +13,25 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Programs remembered. Beyond, the list counts as full until all on it have ended.
 const PROGRAMS_MAX: usize = 16 * 1024;
+/// Programs without a policy page look for one so often, at most; with some time to act on it.
+const LATECOMERS_AFTER: Duration = Duration::from_secs(2);
+
+/// What becomes of the changes that a program makes while it is not heard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Meanwhile {
+    /// Its shim keeps them in mind, and tells them when it is let in.
+    Remembered,
+    /// Nobody knows them.
+    Lost,
+}
 
 /// The list.
 #[derive(Debug)]
 pub(super) struct Unheard {
-    programs: HashSet<ProcessKey>,
+    programs: HashMap<ProcessKey, Meanwhile>,
     /// Some programs did not fit on the list, or ended before they could be put on it.
     more: bool,
+    latecomers_at: Option<Instant>,
     check_at: Instant,
     look_at: Instant,
 }
@@ -27,25 +39,39 @@ pub(super) struct Unheard {
 impl Unheard {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            programs: HashSet::new(),
+            programs: HashMap::new(),
             more: false,
+            latecomers_at: None,
             check_at: now,
             look_at: now,
         }
     }
 
     /// Adds a program; `None` for one that has already ended.
-    pub(super) fn add(&mut self, program: Option<ProcessKey>, now: Instant) {
+    pub(super) fn add(&mut self, program: Option<ProcessKey>, meanwhile: Meanwhile, now: Instant) {
         if self.is_empty() {
             self.check_at = now + CHECK_INTERVAL;
             self.look_at = now + LOOK_INTERVAL;
         }
         match program {
             Some(program) if self.programs.len() < PROGRAMS_MAX => {
-                self.programs.insert(program);
+                let known = self.programs.entry(program).or_insert(meanwhile);
+                if meanwhile == Meanwhile::Lost {
+                    *known = meanwhile;
+                }
             }
             _ => self.more = true,
         }
+    }
+
+    /// Programs that run may find a new policy page only in a while; till then nobody hears them.
+    pub(super) fn expect_latecomers(&mut self, now: Instant) {
+        self.latecomers_at = Some(now + LATECOMERS_AFTER);
+    }
+
+    /// The program is heard from now on. True when what it did before is lost.
+    pub(super) fn is_heard(&mut self, program: ProcessKey) -> bool {
+        self.programs.remove(&program) == Some(Meanwhile::Lost)
     }
 
     /// Is everything to be looked at? `hurry`: somebody waits for the answer.
@@ -55,12 +81,13 @@ impl Unheard {
         hurry: bool,
         exists: impl Fn(ProcessKey) -> bool,
     ) -> bool {
+        let late = self.latecomers_at.take_if(|at| *at <= now).is_some();
         if self.is_empty() || !(hurry || now >= self.check_at) {
-            return false;
+            return late;
         }
         self.check_at = now + CHECK_INTERVAL;
         let before = self.programs.len();
-        self.programs.retain(|program| exists(*program));
+        self.programs.retain(|program, _| exists(*program));
         let ended = self.programs.len() < before || (self.programs.is_empty() && self.more);
         if self.programs.is_empty() {
             self.more = false;
@@ -69,11 +96,15 @@ impl Unheard {
         if due {
             self.look_at = now + LOOK_INTERVAL;
         }
-        due
+        due || late
     }
 
-    /// Is nobody on the list?
-    pub(super) fn is_empty(&self) -> bool {
+    /// Is there anything that only time brings?
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.is_empty() || self.latecomers_at.is_some()
+    }
+
+    fn is_empty(&self) -> bool {
         self.programs.is_empty() && !self.more
     }
 }
@@ -95,7 +126,7 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut unheard = Unheard::new(start);
         assert!(!unheard.is_due(at(0), true, |_| true));
-        unheard.add(Some(program(1)), at(0));
+        unheard.add(Some(program(1)), Meanwhile::Lost, at(0));
         assert!(!unheard.is_due(at(6), false, |_| true));
         assert!(
             unheard.is_due(at(6), true, |_| true),
@@ -111,7 +142,7 @@ mod tests {
     fn one_that_ended_too_early_to_be_known_is_looked_after_once() {
         let start = Instant::now();
         let mut unheard = Unheard::new(start);
-        unheard.add(None, start);
+        unheard.add(None, Meanwhile::Lost, start);
         assert!(unheard.is_due(start + Duration::from_secs(5), false, |_| true));
         assert!(!unheard.is_due(start + Duration::from_secs(99), true, |_| true));
     }
@@ -120,9 +151,31 @@ mod tests {
     fn the_list_is_bounded() {
         let start = Instant::now();
         let mut unheard = Unheard::new(start);
-        (0..40_000).for_each(|pid| unheard.add(Some(program(pid)), start));
+        (0..40_000).for_each(|pid| unheard.add(Some(program(pid)), Meanwhile::Lost, start));
         assert_eq!(unheard.programs.len(), PROGRAMS_MAX);
         assert!(unheard.is_due(start + Duration::from_secs(5), false, |_| false));
         assert!(unheard.is_empty());
+    }
+
+    #[test]
+    fn one_that_is_heard_leaves_the_list() {
+        let start = Instant::now();
+        let mut unheard = Unheard::new(start);
+        unheard.add(Some(program(1)), Meanwhile::Remembered, start);
+        unheard.add(Some(program(2)), Meanwhile::Lost, start);
+        unheard.add(Some(program(2)), Meanwhile::Remembered, start);
+        assert!(!unheard.is_heard(program(1)));
+        assert!(unheard.is_heard(program(2)));
+        assert!(!unheard.is_heard(program(2)) && !unheard.is_waiting());
+    }
+
+    #[test]
+    fn latecomers_are_looked_after_once() {
+        let start = Instant::now();
+        let mut unheard = Unheard::new(start);
+        unheard.expect_latecomers(start);
+        assert!(unheard.is_waiting() && !unheard.is_due(start, true, |_| true));
+        assert!(unheard.is_due(start + LATECOMERS_AFTER, false, |_| true));
+        assert!(!unheard.is_waiting());
     }
 }

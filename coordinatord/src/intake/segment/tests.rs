@@ -6,9 +6,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 
+use everwrite_protocol::local::Inode;
 use everwrite_protocol::local::segment::{HULL_ATTRIBUTES, HULL_RANGE, SEGMENT_BYTES};
 use proptest::prelude::*;
 
+use super::super::dues::REMEMBERED_MAX;
 use super::super::memory::{Shared, sealed};
 use super::super::producer::{Announced, Call, Producer};
 use super::*;
@@ -301,23 +303,41 @@ fn more_chains_than_can_be_remembered_are_everything() {
 }
 
 #[test]
-fn the_end_of_a_process_ends_its_mappings() {
+fn mappings_end_with_the_last_or_with_the_process() {
     let mut model = Model::new();
-    model.call(Call {
-        operation: operation::MAP,
+    let call = |operation| Call {
+        operation,
         ..Call::write(1, 0, 10)
-    });
-    model.visit(Visit::Poll);
+    };
+    let unmapped = What::Unmapped {
+        file: file(1),
+        birth: 0,
+    };
+    for operation in [operation::MAP, operation::MAP, operation::UNMAP] {
+        model.call(call(operation));
+    }
+    assert_eq!(model.visit(Visit::Poll).last(), Some(&whole(1)));
     let mut open = Vec::new();
     model.reader.tell_open(&mut |what| open.push(what));
-    assert_eq!(
-        open,
-        [What::Unmapped {
-            file: file(1),
-            birth: 0
-        }]
-    );
-    assert_eq!(model.visit(Visit::Last), open);
+    assert_eq!(open, [whole(1)]);
+    model.call(call(operation::UNMAP));
+    assert_eq!(model.visit(Visit::Poll), [unmapped.clone()]);
+    model.call(call(operation::MAP));
+    model.visit(Visit::Poll);
+    assert_eq!(model.visit(Visit::Last), [unmapped]);
+}
+
+#[test]
+fn a_message_that_can_not_be_read_is_everything_unless_it_is_being_written() {
+    let mut model = Model::new();
+    let slot = &model.segment.messages.slots[0];
+    slot.length.store(3, SeqCst);
+    slot.control.store(INTENT, SeqCst);
+    slot.body[0].store(u64::MAX, SeqCst);
+    model.segment.messages.head.store(1, SeqCst);
+    assert_eq!(model.visit(Visit::Barrier), []);
+    model.segment.messages.slots[0].control.store(DONE, SeqCst);
+    assert_eq!(model.visit(Visit::Poll), [What::Everything]);
 }
 
 #[test]
@@ -426,7 +446,7 @@ proptest! {
             prop_assert!(said.len() <= most + 2 * REMEMBERED_MAX);
             let reader = &model.reader;
             prop_assert!(reader.waiting.len() <= SHARDS * RANGE_SLOTS + MESSAGE_SLOTS);
-            prop_assert!(reader.owed.len().max(reader.mapped.len()) <= REMEMBERED_MAX);
+            prop_assert!(reader.dues.len() <= REMEMBERED_MAX);
         }
     }
 }
