@@ -226,7 +226,9 @@ impl PathText {
     pub fn from_bytes(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.to_owned()),
-            Err(_) => Self::Bytes { hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect() },
+            Err(_) => Self::Bytes {
+                hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            },
         }
     }
 

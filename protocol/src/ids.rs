@@ -129,7 +129,8 @@ impl AsRef<std::path::Path> for Name {
 
 impl<C> Decode<C> for Name {
     fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        Self::new(Vec::<u8>::decode(decoder)?).map_err(|error| DecodeError::OtherString(error.to_string()))
+        Self::new(Vec::<u8>::decode(decoder)?)
+            .map_err(|error| DecodeError::OtherString(error.to_string()))
     }
 }
 
@@ -160,7 +161,19 @@ pub enum InvalidName {
 
 /// A moment on the wall clock, nanoseconds since 1970 (UTC), as the kernel keeps file times.
 #[derive(
-    Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Encode, Decode, Serialize, Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Debug,
+    Default,
+    Encode,
+    Decode,
+    Serialize,
+    Deserialize,
 )]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
@@ -168,7 +181,11 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// From seconds and nanoseconds as `statx(2)` gives them. Saturates at the years 1677 and 2262.
     pub fn from_parts(seconds: i64, nanoseconds: u32) -> Self {
-        Self(seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanoseconds)))
+        Self(
+            seconds
+                .saturating_mul(1_000_000_000)
+                .saturating_add(i64::from(nanoseconds)),
+        )
     }
 
     /// Whole seconds, and the nanoseconds (0 to 999,999,999) beyond them.

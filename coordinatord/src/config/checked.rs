@@ -116,9 +116,7 @@ impl Default for Schedule {
 
 impl Default for Scan {
     fn default() -> Self {
-        Self {
-            interval_s: 24 * 60 * 60,
-        }
+        Self { interval_s: 60 }
     }
 }
 

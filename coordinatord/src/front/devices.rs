@@ -12,7 +12,8 @@ pub struct Devices {
 }
 
 impl Devices {
-    pub(super) fn new(intake: Arc<Intake>) -> Self {
+    /// None yet.
+    pub fn new(intake: Arc<Intake>) -> Self {
         Self {
             intake,
             known: Mutex::default(),

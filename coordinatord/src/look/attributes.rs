@@ -26,7 +26,7 @@ pub fn read_attributes(
     };
     // By way of /proc, for symbolic links and unreadable files have no descriptor that fgetxattr(2)
     // would take.
-    let path = xattr_path(directory, name);
+    let path = xattr_path(&directory, name);
     Ok(attributes(stat, target, read_xattrs(&path)?, accounts))
 }
 

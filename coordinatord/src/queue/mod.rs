@@ -13,7 +13,8 @@
 mod dirty;
 mod ranges;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::time::Instant;
 
 use everwrite_protocol::ids::Name;
@@ -29,16 +30,21 @@ const NAMES_PER_DIRECTORY_MAX: usize = 4096;
 /// Entries kept apart in all.
 const ENTRIES_MAX: usize = 200_000;
 
+/// A place in the order of names. Many may share a ticket: all that one hint, or one directory,
+/// led to.
+type Place = (Ticket, u64);
+
 /// The queue of one pipeline.
 #[derive(Default)]
 pub struct Queue {
     last_ticket: u64,
-    names: BTreeMap<Ticket, (Inode, Name, Mark)>,
-    name_tickets: HashMap<Inode, HashMap<Name, Ticket>>,
+    last_name: u64,
+    names: BTreeMap<Place, (Inode, Name, Mark)>,
+    name_places: HashMap<Inode, HashMap<Name, Place>>,
     files: HashMap<Inode, DirtyFile>,
-    file_order: BTreeMap<Ticket, Inode>,
+    file_order: BTreeSet<(Ticket, Inode)>,
     listings: HashMap<Inode, Listing>,
-    listing_order: BTreeMap<Ticket, Inode>,
+    listing_order: BTreeSet<(Ticket, Inode)>,
     everything: Option<Mark>,
 }
 
@@ -95,16 +101,18 @@ impl Queue {
             listing.mark.origin = mark.origin;
             return;
         }
-        let tickets = self.name_tickets.entry(directory).or_default();
-        if let Some(known) = tickets.get(&name) {
+        let places = self.name_places.entry(directory).or_default();
+        if let Some(known) = places.get(&name) {
             if let Some(entry) = self.names.get_mut(known) {
                 entry.2.origin = mark.origin;
             }
             return;
         }
-        if tickets.len() < NAMES_PER_DIRECTORY_MAX {
-            tickets.insert(name.clone(), mark.ticket);
-            self.names.insert(mark.ticket, (directory, name, mark));
+        if places.len() < NAMES_PER_DIRECTORY_MAX {
+            self.last_name += 1;
+            let place = (mark.ticket, self.last_name);
+            places.insert(name.clone(), place);
+            self.names.insert(place, (directory, name, mark));
             return;
         }
         self.push_listing(directory, mark, false, false);
@@ -113,7 +121,7 @@ impl Queue {
     /// A file to look at.
     pub fn dirty(&mut self, file: Inode, mark: Mark, change: impl FnOnce(&mut Dirt)) {
         let entry = self.files.entry(file).or_insert_with(|| {
-            self.file_order.insert(mark.ticket, file);
+            self.file_order.insert((mark.ticket, file));
             DirtyFile {
                 mark,
                 dirt: Dirt::default(),
@@ -127,13 +135,13 @@ impl Queue {
     /// A directory to list. Its dirty names are found by the listing.
     pub fn push_listing(&mut self, directory: Inode, mark: Mark, deep: bool, scan: bool) {
         let mut mark = mark;
-        for ticket in self
-            .name_tickets
+        for place in self
+            .name_places
             .remove(&directory)
             .unwrap_or_default()
             .into_values()
         {
-            if let Some((_, _, known)) = self.names.remove(&ticket) {
+            if let Some((_, _, known)) = self.names.remove(&place) {
                 mark = Mark {
                     ticket: mark.ticket.min(known.ticket),
                     since: mark.since.min(known.since),
@@ -148,28 +156,28 @@ impl Queue {
         }
         self.listings
             .insert(directory, Listing { mark, deep, scan });
-        self.listing_order.insert(mark.ticket, directory);
+        self.listing_order.insert((mark.ticket, directory));
     }
 
     /// The oldest dirty name.
     pub fn take_name(&mut self) -> Option<(Inode, Name, Mark)> {
         let (_, entry) = self.names.pop_first()?;
-        if let Some(tickets) = self.name_tickets.get_mut(&entry.0) {
-            tickets.remove(&entry.1);
-            if tickets.is_empty() {
-                self.name_tickets.remove(&entry.0);
+        if let Some(places) = self.name_places.get_mut(&entry.0) {
+            places.remove(&entry.1);
+            if places.is_empty() {
+                self.name_places.remove(&entry.0);
             }
         }
         Some(entry)
     }
 
-    /// The oldest dirty file after `ticket`.
-    pub fn next_file(&self, after: Ticket) -> Option<(Ticket, Inode)> {
-        let bound = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+    /// The oldest dirty file, or the one after `after`.
+    pub fn next_file(&self, after: Option<(Ticket, Inode)>) -> Option<(Ticket, Inode)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.file_order
-            .range(bound)
+            .range((from, Bound::Unbounded))
             .next()
-            .map(|(ticket, file)| (*ticket, *file))
+            .copied()
     }
 
     /// What is known of a dirty file.
@@ -180,7 +188,7 @@ impl Queue {
     /// Takes a dirty file out.
     pub fn take_file(&mut self, file: Inode) -> Option<DirtyFile> {
         let entry = self.files.remove(&file)?;
-        self.file_order.remove(&entry.mark.ticket);
+        self.file_order.remove(&(entry.mark.ticket, file));
         Some(entry)
     }
 
@@ -192,7 +200,7 @@ impl Queue {
             entry.dirt.absorb(&known.dirt);
             entry.mark.origin = known.mark.origin;
         }
-        self.file_order.insert(entry.mark.ticket, file);
+        self.file_order.insert((entry.mark.ticket, file));
         self.files.insert(file, entry);
     }
 
@@ -216,31 +224,26 @@ impl Queue {
 
     /// Ticket of the oldest entry; everything before it has been taken.
     pub fn oldest(&self) -> Option<(Ticket, Instant)> {
-        let names = self
-            .names
-            .first_key_value()
-            .map(|(ticket, entry)| (*ticket, entry.2.since));
+        let name = self.names.first_key_value().map(|(_, entry)| entry.2);
         let file = self
             .file_order
-            .first_key_value()
-            .and_then(|(ticket, inode)| {
-                self.files
-                    .get(inode)
-                    .map(|entry| (*ticket, entry.mark.since))
-            });
+            .first()
+            .and_then(|(_, inode)| self.files.get(inode));
         let listing = self
             .listing_order
-            .first_key_value()
-            .and_then(|(ticket, inode)| {
-                self.listings
-                    .get(inode)
-                    .map(|entry| (*ticket, entry.mark.since))
-            });
-        let everything = self.everything.map(|mark| (mark.ticket, mark.since));
-        [names, file, listing, everything]
+            .first()
+            .and_then(|(_, inode)| self.listings.get(inode));
+        let marks = [
+            name,
+            file.map(|entry| entry.mark),
+            listing.map(|entry| entry.mark),
+            self.everything,
+        ];
+        marks
             .into_iter()
             .flatten()
-            .min_by_key(|entry| entry.0)
+            .map(|mark| (mark.ticket, mark.since))
+            .min_by_key(|mark| mark.0)
     }
 
     /// The last ticket given out; a barrier waits until [`Self::oldest`] is beyond it.

@@ -36,9 +36,9 @@ fn one_entry_a_file_in_the_order_of_the_first_hint() {
     queue.push(&write(1, 0, 10));
     queue.push(&write(2, 0, 10));
     queue.push(&write(1, 10, 10));
-    let (first, file) = queue.next_file(Ticket::default()).unwrap();
-    assert_eq!(file, inode(1));
-    assert_eq!(queue.next_file(first).unwrap().1, inode(2));
+    let first = queue.next_file(None).unwrap();
+    assert_eq!(first.1, inode(1));
+    assert_eq!(queue.next_file(Some(first)).unwrap().1, inode(2));
     let entry = queue.take_file(inode(1)).unwrap();
     assert_eq!(entry.dirt.ranges.within(100).collect::<Vec<_>>(), [(0, 20)]);
     assert_eq!(queue.entries(), 1);
@@ -52,7 +52,7 @@ fn what_is_put_back_keeps_its_place_and_takes_in_what_came_since() {
     let entry = queue.take_file(inode(1)).unwrap();
     queue.push(&write(1, 50, 10));
     queue.put_back_file(inode(1), entry);
-    assert_eq!(queue.next_file(Ticket::default()).unwrap().1, inode(1));
+    assert_eq!(queue.next_file(None).unwrap().1, inode(1));
     let entry = queue.take_file(inode(1)).unwrap();
     assert_eq!(entry.dirt.ranges.bytes(u64::MAX), 20);
 }
@@ -120,9 +120,23 @@ fn whatever_is_pushed_is_taken_once() {
     let files: BTreeSet<u64> = (0..500).map(|at| at * 7 % 101).collect();
     (0..500u64).for_each(|at| queue.push(&write(at * 7 % 101, at, 1)));
     let mut taken = BTreeSet::new();
-    while let Some((_, file)) = queue.next_file(Ticket::default()) {
+    while let Some((_, file)) = queue.next_file(None) {
         assert!(queue.take_file(file).is_some());
         assert!(taken.insert(file.inode));
     }
     assert_eq!(taken, files);
+}
+
+#[test]
+fn what_shares_a_mark_is_kept_apart() {
+    let mut queue = Queue::default();
+    let mark = queue.mark(Instant::now(), OriginId::SCAN);
+    for at in 0..3 {
+        queue.push_name(inode(9), name(&at.to_string()), mark);
+        queue.dirty(inode(at), mark, |dirt| dirt.whole = true);
+        queue.push_listing(inode(20 + at), mark, true, true);
+    }
+    assert_eq!(std::iter::from_fn(|| queue.take_name()).count(), 3);
+    assert_eq!(std::iter::from_fn(|| queue.take_listing()).count(), 3);
+    assert_eq!(queue.entries(), 3);
 }

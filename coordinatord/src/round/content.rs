@@ -127,8 +127,8 @@ impl Round<'_> {
 
     /// Looks at the file a little later.
     fn delay_file(&mut self, inode: Inode, entry: DirtyFile) {
-        let key = (self.started + REST, entry.mark.ticket);
-        self.state.delayed.insert(key, Delayed::File(inode, entry));
+        self.state
+            .delay(self.started + REST, Delayed::File(inode, entry));
     }
 
     /// Turns what the hints and the two sides say into ranges, where that is possible.

@@ -45,9 +45,8 @@ impl Round<'_> {
         }
         if self.is_resting(stat, base.is_some(), why.mark) {
             let until = self.started + Duration::from_nanos(REST_NS.unsigned_abs());
-            let key = (until, why.mark.ticket);
-            let delayed = Delayed::Name(at.inode, name.clone(), why.mark);
-            self.state.delayed.insert(key, delayed);
+            self.state
+                .delay(until, Delayed::Name(at.inode, name.clone(), why.mark));
             return Ok(());
         }
         match open_content(at.directory, name) {

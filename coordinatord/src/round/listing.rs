@@ -90,10 +90,8 @@ impl Round<'_> {
         let open = match self.open_directory(&row, listing.mark)? {
             Opened::Yes(open) => open,
             Opened::Later => {
-                self.state.delayed.insert(
-                    (self.started, listing.mark.ticket),
-                    Delayed::Listing(directory, listing),
-                );
+                self.state
+                    .delay(self.started, Delayed::Listing(directory, listing));
                 return Ok(None);
             }
             Opened::Never => return Ok(None),

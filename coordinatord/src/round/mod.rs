@@ -28,7 +28,7 @@ pub use state::{Delayed, ListingWork, ProtectedRoot, State, Tools};
 use crate::batch::BatchBuilder;
 use crate::intake::OriginId;
 use crate::look::Directories;
-use crate::queue::{DirtyFile, Mark, Ticket};
+use crate::queue::{DirtyFile, Mark};
 
 /// Content of one batch, in bytes, beyond which nothing more is begun.
 const BATCH_PAYLOAD_BYTES: u64 = 4 << 20;
@@ -150,9 +150,10 @@ impl<'s> Round<'s> {
     }
 
     fn look_at_small_files(&mut self) -> Result<()> {
-        let mut after = Ticket::default();
-        while let Some((ticket, inode)) = self.state.queue.next_file(after) {
-            after = ticket;
+        let mut after = None;
+        while let Some(next) = self.state.queue.next_file(after) {
+            let inode = next.1;
+            after = Some(next);
             if self.is_full() {
                 break;
             }
@@ -164,9 +165,10 @@ impl<'s> Round<'s> {
     }
 
     fn look_at_large_files(&mut self) -> Result<()> {
-        let mut after = Ticket::default();
-        while let Some((ticket, inode)) = self.state.queue.next_file(after) {
-            after = ticket;
+        let mut after = None;
+        while let Some(next) = self.state.queue.next_file(after) {
+            let inode = next.1;
+            after = Some(next);
             if self.is_full() || self.started.elapsed() > BULK_TIME && !self.batch.is_empty() {
                 break;
             }
@@ -198,3 +200,6 @@ impl<'s> Round<'s> {
 fn is_small(entry: &DirtyFile) -> bool {
     !entry.dirt.whole && entry.dirt.ranges.bytes(u64::MAX) <= SMALL_BYTES
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,9 @@ pub struct State {
     /// Large files on their way: the names that each gets at its end.
     pub staged: HashMap<FileId, Vec<(Inode, Name)>>,
     /// What is better looked at a little later.
-    pub delayed: BTreeMap<(Instant, Ticket), Delayed>,
+    pub delayed: BTreeMap<(Instant, u64), Delayed>,
+    /// How many were ever delayed: tells those of one moment apart.
+    pub delayed_ever: u64,
     /// The directory that is being listed.
     pub listing: Option<ListingWork>,
     /// The running scan.
@@ -146,6 +148,7 @@ impl State {
             accounts: Accounts::default(),
             staged: HashMap::new(),
             delayed: BTreeMap::new(),
+            delayed_ever: 0,
             listing: None,
             scan: None,
             mapped: HashMap::new(),
@@ -206,6 +209,12 @@ impl State {
     /// Is a scan still listing?
     pub fn is_listing(&self) -> bool {
         self.listing.is_some() || self.queue.listings() > 0
+    }
+
+    /// Looks at something a little later.
+    pub fn delay(&mut self, until: Instant, what: Delayed) {
+        self.delayed_ever += 1;
+        self.delayed.insert((until, self.delayed_ever), what);
     }
 
     /// Notes that a path could not be read.

@@ -136,8 +136,17 @@ impl Header {
     }
 
     /// The header for a body whose payload was compressed from `raw_bytes`.
-    pub fn compressed(frame_type: FrameType, encoded: &[u8], payload: &[u8], raw_bytes: usize) -> Self {
-        Self { compressed: true, raw_bytes, ..Self::new(frame_type, encoded, payload) }
+    pub fn compressed(
+        frame_type: FrameType,
+        encoded: &[u8],
+        payload: &[u8],
+        raw_bytes: usize,
+    ) -> Self {
+        Self {
+            compressed: true,
+            raw_bytes,
+            ..Self::new(frame_type, encoded, payload)
+        }
     }
 
     /// As bytes.
@@ -158,7 +167,9 @@ impl Header {
 
     /// From bytes; every length is checked against its limit.
     pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, FrameError> {
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let word = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
         if word(0) != MAGIC {
             return Err(FrameError::Magic);
         }
@@ -186,7 +197,11 @@ impl Header {
 
     /// Does the body belong to this header?
     pub fn check_body(&self, encoded: &[u8], payload: &[u8]) -> Result<(), FrameError> {
-        if self.body_crc == body_crc(encoded, payload) { Ok(()) } else { Err(FrameError::BodyChecksum) }
+        if self.body_crc == body_crc(encoded, payload) {
+            Ok(())
+        } else {
+            Err(FrameError::BodyChecksum)
+        }
     }
 }
 

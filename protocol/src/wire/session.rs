@@ -69,7 +69,9 @@ pub enum Refusal {
     #[error("the receiver speaks another version; update the older of the two")]
     Version,
     /// The certificate belongs to no paired source.
-    #[error("the receiver does not know this source; pair again: `everwrite-receiver pair` there, `everwrite pair CODE` here")]
+    #[error(
+        "the receiver does not know this source; pair again: `everwrite-receiver pair` there, `everwrite pair CODE` here"
+    )]
     Unknown,
     /// The certificate belongs to another source.
     #[error("the receiver knows this certificate under another source id; pair again")]
