@@ -57,8 +57,11 @@ pub enum DirectoryGone {
     Root(FileId),
     /// This directory is not (any more) where the index has it.
     Elsewhere(FileId),
-    /// It hangs under no protected root.
+    /// It hangs under a root that is not protected (any more), or halted.
     Unprotected,
+    /// It, or a directory above it, has no name in the index: in the middle of a round it may have
+    /// lost one and not got the other yet.
+    Nameless,
     /// It can't be opened.
     Failed(io::Error),
 }
@@ -82,7 +85,7 @@ impl Directories {
             return Ok(Ok(open.clone()));
         }
         let Some((root, names)) = index.way_to(directory)? else {
-            return Ok(Err(DirectoryGone::Unprotected));
+            return Ok(Err(DirectoryGone::Nameless));
         };
         let Some(path) = root_path(root) else {
             return Ok(Err(DirectoryGone::Unprotected));

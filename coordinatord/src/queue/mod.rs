@@ -97,7 +97,11 @@ impl Queue {
 
     /// A name to look at.
     pub fn push_name(&mut self, directory: Inode, name: Name, mark: Mark) {
-        if let Some(listing) = self.listings.get_mut(&directory) {
+        if let Some(listing) = self
+            .listings
+            .get_mut(&directory)
+            .filter(|listing| !listing.scan)
+        {
             listing.mark.origin = mark.origin;
             return;
         }
@@ -132,31 +136,30 @@ impl Queue {
         change(&mut entry.dirt);
     }
 
-    /// A directory to list. Its dirty names are found by the listing.
+    /// A directory to list. Its dirty names are found by the listing; those that were hinted stay
+    /// beside a scan, which would not know that they had been announced.
     pub fn push_listing(&mut self, directory: Inode, mark: Mark, deep: bool, scan: bool) {
-        let mut mark = mark;
-        for place in self
-            .name_places
-            .remove(&directory)
-            .unwrap_or_default()
-            .into_values()
-        {
-            if let Some((_, _, known)) = self.names.remove(&place) {
-                mark = Mark {
-                    ticket: mark.ticket.min(known.ticket),
-                    since: mark.since.min(known.since),
-                    ..mark
-                };
+        let known = self.listings.remove(&directory);
+        let mut listing = known.unwrap_or(Listing { mark, deep, scan });
+        self.listing_order.remove(&(listing.mark.ticket, directory));
+        listing.deep |= deep;
+        listing.scan &= scan;
+        listing.mark = oldest_of(listing.mark, mark);
+        if !listing.scan {
+            for mark in self.take_names_in(directory) {
+                listing.mark = oldest_of(listing.mark, mark);
             }
         }
-        if let Some(known) = self.listings.get_mut(&directory) {
-            known.deep |= deep;
-            known.scan &= scan;
-            return;
-        }
-        self.listings
-            .insert(directory, Listing { mark, deep, scan });
-        self.listing_order.insert((mark.ticket, directory));
+        self.listing_order.insert((listing.mark.ticket, directory));
+        self.listings.insert(directory, listing);
+    }
+
+    fn take_names_in(&mut self, directory: Inode) -> Vec<Mark> {
+        let places = self.name_places.remove(&directory).unwrap_or_default();
+        let names = places
+            .into_values()
+            .filter_map(|place| self.names.remove(&place));
+        names.map(|entry| entry.2).collect()
     }
 
     /// The oldest dirty name.
@@ -304,6 +307,15 @@ impl Queue {
             since,
             origin: OriginId::SCAN,
         });
+    }
+}
+
+/// Keeps the place of the older, and the latest origin.
+fn oldest_of(known: Mark, new: Mark) -> Mark {
+    Mark {
+        ticket: known.ticket.min(new.ticket),
+        since: known.since.min(new.since),
+        origin: new.origin,
     }
 }
 

@@ -8,6 +8,8 @@ use everwrite_protocol::ids::{FileId, Name};
 use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::Kind;
 
+use rustix::fs::CWD;
+
 use super::Round;
 use crate::exclude::Excludes;
 use crate::index::FileRow;
@@ -94,6 +96,14 @@ impl Round<'_> {
         if place.relative.is_empty() && Excludes::is_rules_file(name.as_bytes()) {
             self.reload_rules(place.root, why.mark)?;
         }
+        let hinted = why.mark.origin != OriginId::SCAN;
+        if hinted {
+            // Even if the name is as before, it may have come and gone: the directory's time tells.
+            self.touched.insert(at.file);
+        }
+        if hinted && found.is_some_and(|stat| stat.kind == Kind::Symlink) {
+            self.follow_link(place, name, why.mark);
+        }
         let indexed = match self.state.index.child(at.file, name)? {
             Some(file) => self.state.index.file(file)?,
             None => None,
@@ -143,6 +153,23 @@ impl Round<'_> {
                 self.create(at, name, &stat, base, why)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// A program that creates a file through a dangling link names the link; what it made is at the
+    /// link's end, maybe in another directory.
+    fn follow_link(&mut self, place: &Place, name: &Name, mark: Mark) {
+        let path = self.state.full_path(place.root, &place.join(name));
+        let end = std::fs::canonicalize(path).ok();
+        let parent = end
+            .as_deref()
+            .and_then(|end| end.parent())
+            .map(|parent| stat_at(CWD, parent));
+        let name = end.as_deref().and_then(|end| end.file_name());
+        if let (Some(Ok(Some(parent))), Some(Ok(name))) =
+            (parent, name.map(|name| Name::new(name.as_bytes())))
+        {
+            self.state.queue.push_name(parent.inode, name, mark);
         }
     }
 
@@ -207,6 +234,7 @@ impl Round<'_> {
         {
             Ok(open) => Ok(Opened::Yes(open)),
             Err(DirectoryGone::Unprotected) => Ok(Opened::Never),
+            Err(DirectoryGone::Nameless) => Ok(Opened::Later),
             Err(DirectoryGone::Root(root)) => {
                 self.state.queue_root(root, mark)?;
                 Ok(Opened::Never)
