@@ -39,13 +39,18 @@ fn mistakes_are_told() {
     );
 
     let code = receiver.pairing_code();
-    let (address, secret) = code.split_once('#').expect("HOST:PORT#SECRET");
-    let wrong: String = secret.chars().rev().collect();
-    says(
-        source.everwrite(["pair", &format!("{address}#{wrong}")]),
-        1,
-        "code",
-    );
+    let wrong = |at: usize| {
+        let (address, secret) = code.split_once('#').expect("HOST:PORT#SECRET");
+        let other = if secret[at..].starts_with('a') {
+            "b"
+        } else {
+            "a"
+        };
+        format!("{address}#{}{other}{}", &secret[..at], &secret[at + 1..])
+    };
+    // The first characters say which certificate to expect, the last are the secret.
+    says(source.everwrite(["pair", &wrong(0)]), 1, "certificate");
+    says(source.everwrite(["pair", &wrong(70)]), 1, "code");
     source.pair(&code);
     says(source.everwrite(["pair", &code]), 1, "code");
 
