@@ -129,7 +129,7 @@ impl Problem {
             Self::InsideStore { .. } => "use a store outside of the root",
             Self::NoRoot(_) => "see `everwrite status` for the roots",
             Self::Pattern { .. } => "patterns are those of gitignore(5)",
-            Self::Range { .. } => "correct the configuration",
+            Self::Range { .. } => "choose another value",
         }
     }
 

@@ -36,8 +36,8 @@ fn told(status: &Status) -> Vec<Finding> {
         ),
         state => Finding::bad(
             "coordinator",
-            format!("answers: {state} since {since}"),
-            "`everwrite status` tells the reason",
+            format!("answers: {state} since {since}{}", reasons(status)),
+            "`everwrite status` tells more",
         ),
     }];
     findings.extend(status.roots.iter().filter(|root| root.unreadable_count > 0).map(|root| {
@@ -49,6 +49,22 @@ fn told(status: &Status) -> Vec<Finding> {
         )
     }));
     findings
+}
+
+/// Why the roots are as they are, each reason once.
+fn reasons(status: &Status) -> String {
+    let mut reasons: Vec<_> = status
+        .roots
+        .iter()
+        .map(|root| root.reason.as_str())
+        .collect();
+    reasons.retain(|reason| !reason.is_empty());
+    reasons.dedup();
+    if reasons.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", reasons.join("; "))
+    }
 }
 
 #[cfg(test)]

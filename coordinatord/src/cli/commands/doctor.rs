@@ -34,7 +34,7 @@ fn line(finding: &Finding) -> String {
     };
     let hint = match finding.hint.as_str() {
         "" => String::new(),
-        hint => format!("\n{:26}→ {hint}", ""),
+        hint => format!("\n{:34}→ {hint}", ""),
     };
-    format!("{word:<8}{:<18}{}{hint}", finding.subject, finding.found)
+    format!("{word:<8}{:<24}  {}{hint}", finding.subject, finding.found)
 }

@@ -70,8 +70,8 @@ fn refused(error: &PairError) -> Failure {
         PairError::NotTheReceiver { .. } | PairError::Refused(_) => Exit::Negative,
         _ => Exit::Unreachable,
     };
-    let hint = match exit {
-        Exit::Unreachable => "is `everwrite-receiver serve` running there, and its port open?",
+    let hint = match error {
+        PairError::Transport { .. } | PairError::Silent { .. } => "is that port a receiver's?",
         _ => "",
     };
     Failure::new(exit, format!("pair: {error}"), hint)

@@ -51,16 +51,17 @@ fn is_continuous(status: &Status) -> bool {
 
 fn render(status: &Status, now: Timestamp) -> String {
     let mut lines = vec![headline(status, now)];
-    if status.roots.is_empty() {
-        lines.push("no root is protected: `everwrite protect DIR`".to_owned());
-    }
     lines.extend(status.roots.iter().map(|root| root_lines(root, now)));
     lines.push(capture_lines(&status.capture, now));
     lines.extend(status.uplinks.iter().map(uplink_line));
     lines.join("\n")
 }
 
+/// Without a root the state says nothing.
 fn headline(status: &Status, now: Timestamp) -> String {
+    if status.roots.is_empty() {
+        return "no root is protected: `everwrite protect DIR`".to_owned();
+    }
     let resumes = status
         .resumes_at
         .map(|at| format!(", on again at {}", shown::time(at)));
@@ -249,6 +250,15 @@ mod tests {
             let roots = states.iter().map(|&state| root("r", state)).collect();
             assert_eq!(is_continuous(&status(roots)), expected, "{states:?}");
         }
+    }
+
+    #[test]
+    fn no_root_is_not_continuous() {
+        let text = render(&status(vec![]), Timestamp(0));
+        assert!(
+            text.starts_with("no root") && !text.contains("CONTINUOUS"),
+            "{text}"
+        );
     }
 
     #[test]
