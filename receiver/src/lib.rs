@@ -6,10 +6,14 @@
 //! - [`serve`]: the daemon round them.
 //! - [`store`]: one source's store: takes batches, tells when they are stored and applied, answers
 //!   questions about the past.
+//! - [`mirror`]: plain files, reached through no link.
+//! - [`restore`]: brings a file or a tree back as it was, out of a store or through a receiver.
 //! - [`time_expression`]: moments as people write them.
 pub mod identity;
+pub mod mirror;
 pub mod network_backup;
 pub mod pairing;
+pub mod restore;
 pub mod serve;
 pub mod store;
 pub mod time_expression;

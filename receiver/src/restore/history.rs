@@ -1,0 +1,89 @@
+//! The door to the past that a restore needs: a store on this machine, or a receiver on another.
+
+use everwrite_protocol::ids::{FileId, SequenceNumber};
+use everwrite_protocol::wire::{Answer, At, Point, Query, QueryError, TreeEntry};
+
+use super::piece::Piece;
+
+/// Whoever holds the history of one source.
+pub trait History {
+    /// Answers one question. [`Answer::Failed`] comes as [`HistoryError::Failed`].
+    fn ask(&self, query: Query) -> Result<(Answer, Vec<u8>), HistoryError>;
+}
+
+/// Why the past can't be told.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// It says why not.
+    #[error(transparent)]
+    Failed(#[from] QueryError),
+    /// It can't be asked (any more).
+    #[error("{0}")]
+    Unreachable(String),
+    /// Its answer makes no sense.
+    #[error("the history's answer makes no sense; its versions and this program's may differ")]
+    Nonsense,
+}
+
+/// What is asked, in words.
+pub(super) struct Asked<'h, H>(pub(super) &'h H);
+
+impl<H: History> Asked<'_, H> {
+    pub(super) fn resolve(&self, at: At) -> Result<Point, HistoryError> {
+        match self.0.ask(Query::Resolve { at })? {
+            (Answer::Resolved(point), _) => Ok(point),
+            _ => Err(HistoryError::Nonsense),
+        }
+    }
+
+    pub(super) fn stat(
+        &self,
+        path: &[u8],
+        at: SequenceNumber,
+    ) -> Result<Option<TreeEntry>, HistoryError> {
+        match self.0.ask(Query::Stat {
+            path: path.to_owned(),
+            at,
+        }) {
+            Ok((Answer::Stat(entry), _)) => Ok(Some(entry)),
+            Ok(_) => Err(HistoryError::Nonsense),
+            Err(HistoryError::Failed(QueryError::NotFound)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All entries of a directory, in byte order.
+    pub(super) fn list(
+        &self,
+        path: &[u8],
+        at: SequenceNumber,
+    ) -> Result<Vec<TreeEntry>, HistoryError> {
+        let mut all: Vec<TreeEntry> = Vec::new();
+        loop {
+            let after = all.last().map(|entry| entry.name.clone());
+            let query = Query::List {
+                path: path.to_owned(),
+                at,
+                after,
+            };
+            let (Answer::List { entries, more }, _) = self.0.ask(query)? else {
+                return Err(HistoryError::Nonsense);
+            };
+            let done = !more || entries.is_empty();
+            all.extend(entries);
+            if done {
+                return Ok(all);
+            }
+        }
+    }
+
+    pub(super) fn read(
+        &self,
+        file: FileId,
+        at: SequenceNumber,
+        offset: u64,
+    ) -> Result<Piece, HistoryError> {
+        let (answer, payload) = self.0.ask(Query::Read { file, at, offset })?;
+        Piece::new(offset, answer, payload).ok_or(HistoryError::Nonsense)
+    }
+}
