@@ -14,6 +14,7 @@ mod initial_copy;
 mod moment;
 mod place;
 mod records;
+mod remote_history;
 mod shim_library;
 mod shown;
 mod verification;
@@ -67,6 +68,7 @@ enum Command {
     Ls(ls::Ls),
     Cat(cat::Cat),
     Diff(diff::Diff),
+    Restore(restore::Restore),
     Verify(verify::Verify),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
@@ -141,6 +143,7 @@ impl Command {
             Self::Ls(command) => command.run(context).await,
             Self::Cat(command) => command.run(context).await,
             Self::Diff(command) => command.run(context).await,
+            Self::Restore(command) => command.run(context).await,
             Self::Verify(command) => command.run(context).await,
             Self::Explain(command) => command.run(context).await,
             Self::Doctor(command) => command.run(context).await,

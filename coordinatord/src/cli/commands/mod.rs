@@ -14,6 +14,7 @@ pub(super) mod pair;
 pub(super) mod points;
 pub(super) mod protect;
 pub(super) mod reconcile;
+pub(super) mod restore;
 pub(super) mod run;
 pub(super) mod status;
 pub(super) mod sync;

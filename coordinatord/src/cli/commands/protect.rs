@@ -71,9 +71,10 @@ impl Protect {
 
 /// The real path of a directory: a root that is named through a link is the directory behind it.
 fn directory(path: &Path) -> Result<PathBuf, Failure> {
-    let real = path
-        .canonicalize()
-        .map_err(|error| local_failed("protect", path, &error))?;
+    let real = path.canonicalize().map_err(|error| Failure {
+        exit: Exit::Usage,
+        ..local_failed("protect", path, &error)
+    })?;
     match real.is_dir() {
         true => Ok(real),
         false => Err(Failure::usage(
