@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use everwrite_protocol::control::{
     ApiError, OffRequest, PairAnswer, PairRequest, ProtectRequest, ReconcileRequest, RootStatus,
-    Switch, SyncAnswer, SyncPoint, SyncRequest,
+    Status, Switch, SyncAnswer, SyncPoint, SyncRequest,
 };
 use everwrite_protocol::ids::Timestamp;
 use tokio::sync::oneshot;
@@ -14,7 +14,7 @@ use super::Front;
 use crate::clock::wall_clock;
 use crate::config::{Config, SwitchState};
 use crate::control::{ControlRequest, Reply};
-use crate::pipeline::{Event, Request};
+use crate::pipeline::{Event, Passed, Request};
 
 /// Exit code of the command line: a negative answer.
 const NEGATIVE: u8 = 1;
@@ -167,11 +167,7 @@ impl Front {
         Ok(())
     }
 
-    fn reply_status(
-        &mut self,
-        turned: Result<(), ApiError>,
-        reply: Reply<everwrite_protocol::control::Status>,
-    ) {
+    fn reply_status(&mut self, turned: Result<(), ApiError>, reply: Reply<Status>) {
         let reports = self.ask_reports();
         tokio::spawn(async move {
             let status = reports.status().await;
@@ -266,15 +262,14 @@ impl Front {
 }
 
 async fn gather(
-    waiting: Vec<(
-        String,
-        oneshot::Receiver<everwrite_protocol::ids::SequenceNumber>,
-    )>,
+    waiting: Vec<(String, oneshot::Receiver<Passed>)>,
     started: Instant,
 ) -> Result<SyncAnswer, ApiError> {
     let mut points = Vec::new();
     for (receiver, point) in waiting {
-        let stored = point.await.map_err(|_| stopping())?;
+        let passed = point.await.map_err(|_| stopping())?;
+        let stored =
+            passed.map_err(|reason| failed(&reason, "mend the cause; see `everwrite status`"))?;
         points.push(SyncPoint { receiver, stored });
     }
     Ok(SyncAnswer {

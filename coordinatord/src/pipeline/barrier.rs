@@ -1,9 +1,11 @@
 //! Barriers: wait until everything that was dirty at some moment is stored.
 
+use std::time::Instant;
+
 use everwrite_protocol::ids::SequenceNumber;
 use tokio::sync::oneshot;
 
-use super::Pipeline;
+use super::{Passed, Pipeline};
 use crate::batch::BatchBuilder;
 use crate::queue::Ticket;
 
@@ -20,15 +22,15 @@ enum Purpose {
     /// `everwrite sync`.
     Sync {
         applied: bool,
-        reply: oneshot::Sender<SequenceNumber>,
+        reply: oneshot::Sender<Passed>,
     },
     /// `everwrite checkpoint`: the batch is made for it.
     Checkpoint {
         name: String,
-        reply: oneshot::Sender<SequenceNumber>,
+        reply: oneshot::Sender<Passed>,
     },
-    /// Batches up to here hold all that was announced until now.
-    Settle { sent: SequenceNumber },
+    /// Batches up to `sent` hold all that was announced until now; a scan had `listed` everything.
+    Settle { sent: SequenceNumber, listed: bool },
 }
 
 impl Pipeline {
@@ -36,9 +38,12 @@ impl Pipeline {
         &mut self,
         applied: bool,
         checkpoint: Option<String>,
-        reply: oneshot::Sender<SequenceNumber>,
+        reply: oneshot::Sender<Passed>,
     ) {
         self.state.hurry = true;
+        if let Err(error) = self.state.check_roots(Instant::now()) {
+            self.failure = Some(format!("{error:#}"));
+        }
         self.compare_mapped();
         let purpose = match checkpoint {
             Some(name) => Purpose::Checkpoint { name, reply },
@@ -62,7 +67,10 @@ impl Pipeline {
             self.waiting.push(Waiting {
                 ticket,
                 batch: None,
-                purpose: Purpose::Settle { sent },
+                purpose: Purpose::Settle {
+                    sent,
+                    listed: self.scan_listed.is_some(),
+                },
             });
         }
     }
@@ -79,7 +87,6 @@ impl Pipeline {
         let passed = |waiting: &Waiting| waiting.wants_batch() && self.has_passed(waiting.ticket);
         let at = self.waiting.iter().position(passed)?;
         let sent = self.state.index.sent().ok()?;
-        // An empty round has not taken its number yet: the batch made for the checkpoint will.
         self.waiting[at].batch = Some(sent);
         match &self.waiting[at].purpose {
             Purpose::Checkpoint { name, .. } => Some(name.clone()),
@@ -94,16 +101,7 @@ impl Pipeline {
             Ok(sequence)
         });
         match begun {
-            Ok(sequence) => {
-                for waiting in &mut self.waiting {
-                    if waiting.batch == Some(SequenceNumber(sequence.0 - 1))
-                        && waiting.is_checkpoint()
-                    {
-                        waiting.batch = Some(sequence);
-                    }
-                }
-                Some(BatchBuilder::new(sequence, self.tools.origin_names()))
-            }
+            Ok(sequence) => Some(BatchBuilder::new(sequence, self.tools.origin_names())),
             Err(error) => {
                 self.failure = Some(format!("{error:#}"));
                 None
@@ -112,7 +110,7 @@ impl Pipeline {
     }
 
     /// Is everything up to the ticket in a batch?
-    fn has_passed(&self, ticket: Ticket) -> bool {
+    pub(super) fn has_passed(&self, ticket: Ticket) -> bool {
         self.state
             .oldest()
             .is_none_or(|(oldest, _)| oldest > ticket)
@@ -123,6 +121,7 @@ impl Pipeline {
         let Ok(sent) = self.state.index.sent() else {
             return;
         };
+        self.end_gap_scan(sent);
         let (stored, applied) = (self.connection.stored, self.connection.applied);
         let mut still = Vec::new();
         for mut waiting in std::mem::take(&mut self.waiting) {
@@ -138,7 +137,7 @@ impl Pipeline {
                         reply,
                     },
                 ) if stored >= batch => {
-                    let _ = reply.send(batch);
+                    let _ = reply.send(self.passed(batch));
                 }
                 (
                     Some(batch),
@@ -147,12 +146,12 @@ impl Pipeline {
                         reply,
                     },
                 ) if applied >= batch => {
-                    let _ = reply.send(batch);
+                    let _ = reply.send(self.passed(batch));
                 }
                 (Some(batch), Purpose::Checkpoint { reply, .. }) if stored >= batch => {
-                    let _ = reply.send(batch);
+                    let _ = reply.send(self.passed(batch));
                 }
-                (Some(_), Purpose::Settle { sent }) => self.settled(sent),
+                (Some(_), Purpose::Settle { sent, listed }) => self.settled(sent, listed),
                 // Nobody waits any more.
                 (_, Purpose::Sync { reply, .. } | Purpose::Checkpoint { reply, .. })
                     if reply.is_closed() => {}
@@ -169,15 +168,24 @@ impl Pipeline {
         });
     }
 
-    fn settled(&mut self, sent: SequenceNumber) {
+    /// A root that is halted is not stored, however long one waits.
+    fn passed(&self, batch: SequenceNumber) -> Passed {
+        let halted = self.state.roots.iter().find(|root| !root.is_at_work());
+        halted.map_or(Ok(batch), |root| {
+            let (name, path) = (root.name.to_string(), root.path.display().to_string());
+            Err(format!(
+                "root {name} is halted: {}",
+                root.verdict.reason(&name, &path)
+            ))
+        })
+    }
+
+    fn settled(&mut self, sent: SequenceNumber, listed: bool) {
         if let Err(error) = self.state.index.mark_settled(sent) {
             tracing::warn!(%error, "the index could not be marked settled");
         }
-        if self
-            .scan_listed
-            .is_some_and(|ticket| self.has_passed(ticket))
-        {
-            self.end_scan();
+        if listed {
+            self.end_check_scan();
         }
     }
 }

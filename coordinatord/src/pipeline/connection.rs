@@ -161,8 +161,10 @@ impl Pipeline {
         self.state.listing = None;
         self.state.troubles.clear();
         self.state.accounts.refresh();
-        self.state.scan = Some(Scan::new(reason, now));
-        let mark = self.state.queue.mark(now, OriginId::SCAN);
+        let scan = Scan::new(reason, now);
+        let mut mark = self.state.queue.mark(now, OriginId::SCAN);
+        mark.ticket = scan.mark_of(mark.ticket);
+        self.state.scan = Some(scan);
         self.state.list_roots(mark, true)
     }
 

@@ -66,8 +66,8 @@ pub enum Request {
         applied: bool,
         /// Make a named recovery point of it.
         checkpoint: Option<String>,
-        /// The last batch that the barrier waited for.
-        reply: oneshot::Sender<SequenceNumber>,
+        /// How it ended.
+        reply: oneshot::Sender<Passed>,
     },
     /// All hints of calls that returned before now have been applied: what was sent until now can
     /// be trusted once the queue has caught up.
@@ -94,12 +94,24 @@ pub enum Request {
     Stop(oneshot::Sender<()>),
 }
 
+/// The last batch that a barrier waited for; or why not everything is stored, for people.
+pub type Passed = Result<SequenceNumber, String>;
+
 /// A batch that is not stored yet.
 struct UnderWay {
     sequence: SequenceNumber,
     bytes: u64,
     /// Oldest change in it.
     since: Instant,
+}
+
+/// A scan that has listed everything.
+#[derive(Clone, Copy)]
+struct ScanListed {
+    /// What it queued lies before this.
+    ticket: Ticket,
+    /// The batch that holds the last of it.
+    batch: Option<SequenceNumber>,
 }
 
 /// The last batch that was stored.
@@ -128,7 +140,7 @@ pub struct Pipeline {
     stored_point: Option<StoredPoint>,
     cuts: VecDeque<(SequenceNumber, CutKind, Timestamp)>,
     /// A scan has listed everything; it ends when the hints of its time have been applied.
-    scan_listed: Option<Ticket>,
+    scan_listed: Option<ScanListed>,
     last_scan_end: Option<(Instant, Timestamp)>,
     last_scan_cost: Duration,
     misses: u64,
@@ -139,6 +151,8 @@ pub struct Pipeline {
     stopped: Option<oneshot::Sender<()>>,
 }
 
+/// Batches of at least this size are paced by the window alone.
+const BULK_BYTES: u64 = 1 << 20;
 /// How often roots, mappings and the need for a scan are checked.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -215,36 +229,41 @@ impl Pipeline {
         }
         self.retry_at = None;
         let bulk = self.state.is_listing();
-        match Round::run(&mut self.state, &self.tools) {
+        let sent = match Round::run(&mut self.state, &self.tools) {
             Ok(outcome) => {
                 self.failure = None;
-                self.send(outcome, now);
+                self.send(outcome, now)
             }
             Err(error) => {
                 let text = format!("{error:#}");
                 tracing::error!(receiver = %self.receiver.name, error = %text, "a batch could not be made");
                 self.failure = Some(text);
                 self.retry_at = Some(now + TICK);
+                0
             }
-        }
-        if !bulk {
+        };
+        if !bulk && sent < BULK_BYTES {
             self.processor.finished(now, now.elapsed());
         }
     }
 
-    fn send(&mut self, outcome: Outcome, now: Instant) {
-        let checkpoint = self.checkpoint_due();
-        let builder = match (outcome.batch, &checkpoint) {
-            (Some(builder), _) => builder,
-            (None, Some(_)) => match self.empty_batch() {
+    /// Sends what came of a round; gives its size in bytes.
+    fn send(&mut self, outcome: Outcome, now: Instant) -> u64 {
+        let builder = match outcome.batch {
+            Some(builder) => builder,
+            None if self.wants_checkpoint() => match self.empty_batch() {
                 Some(builder) => builder,
-                None => return,
+                None => return 0,
             },
-            (None, None) => return,
+            None => return 0,
         };
+        let checkpoint = self.checkpoint_due();
         let kind = self.cut_kind();
         let time = wall_clock();
-        let since = outcome.oldest.map_or(now, |mark| mark.since);
+        let announced = outcome
+            .oldest
+            .filter(|mark| mark.ticket != Ticket::BACKGROUND);
+        let since = announced.map_or(now, |mark| mark.since);
         let age = i64::try_from(since.elapsed().as_nanos()).unwrap_or(i64::MAX);
         let oldest_change = Timestamp(time.0.saturating_sub(age));
         let batch = builder.finish(|sequence, parts| Cut {
@@ -256,13 +275,15 @@ impl Pipeline {
             oldest_change,
         });
         let sequence = batch.cut.sequence;
+        let bytes = batch.bytes();
         self.under_way.push_back(UnderWay {
             sequence,
-            bytes: batch.bytes(),
+            bytes,
             since,
         });
         self.cuts.push_back((sequence, kind, time));
         self.uplink.send(batch);
+        bytes
     }
 
     /// Nothing proves yet that no unannounced writer was at work while files were read, so no cut is

@@ -10,6 +10,7 @@ use everwrite_protocol::ids::{FileId, Name};
 use everwrite_protocol::wire::CutKind;
 
 use super::{Pipeline, RootSituation, state_word};
+use crate::queue::Ticket;
 use crate::reconcile::{RootVerdict, ScanReason};
 use crate::round::ProtectedRoot;
 
@@ -134,6 +135,7 @@ impl Pipeline {
         let oldest = self
             .state
             .oldest()
+            .filter(|(ticket, _)| *ticket != Ticket::BACKGROUND)
             .map(|(_, since)| since)
             .into_iter()
             .chain(under_way)

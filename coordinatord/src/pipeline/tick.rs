@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use everwrite_protocol::control::PathText;
 use everwrite_protocol::control::ReconcileAnswer;
 
-use super::{Pipeline, TICK};
+use super::{Pipeline, ScanListed, TICK};
 use crate::clock::wall_clock;
 use crate::reconcile::ScanReason;
+use everwrite_protocol::ids::SequenceNumber;
 
 /// A background scan costs at most one part in so many of the time.
 const SCAN_SHARE: u32 = 50;
@@ -67,8 +68,7 @@ impl Pipeline {
         }
     }
 
-    /// A scan that has listed everything ends when what it queued is done and the hints of its time
-    /// are in; until then what it found can't be told from what was announced.
+    /// Notes that the scan has listed everything, or has to list again.
     fn notice_scan_listed(&mut self) {
         let listed = self
             .state
@@ -82,13 +82,55 @@ impl Pipeline {
                 .iter()
                 .all(|root| root.file.is_some() || !root.is_at_work());
         if listed && self.scan_listed.is_none() {
-            self.scan_listed = Some(self.state.queue.last_ticket());
+            let ticket = self.state.queue.last_ticket();
+            self.scan_listed = Some(ScanListed {
+                ticket,
+                batch: None,
+            });
         } else if !listed {
             self.scan_listed = None;
         }
     }
 
-    pub(super) fn end_scan(&mut self) {
+    /// A scan after a gap ends when all that it found is stored.
+    pub(super) fn end_gap_scan(&mut self, sent: SequenceNumber) {
+        let Some(mut listed) = self.scan_listed else {
+            return;
+        };
+        if self
+            .state
+            .scan
+            .as_ref()
+            .is_some_and(|scan| scan.reason == ScanReason::Check)
+        {
+            return;
+        }
+        if listed.batch.is_none() && self.has_passed(listed.ticket) {
+            listed.batch = Some(sent);
+            self.scan_listed = Some(listed);
+        }
+        if listed
+            .batch
+            .is_some_and(|batch| self.connection.stored >= batch)
+        {
+            self.end_scan();
+        }
+    }
+
+    /// Any other scan ends when what it queued is done and the hints of its time are in: before,
+    /// what it found can't be told from what was announced.
+    pub(super) fn end_check_scan(&mut self) {
+        let check = self
+            .state
+            .scan
+            .as_ref()
+            .is_some_and(|scan| scan.reason == ScanReason::Check);
+        if check && self.scan_listed.is_some() && !self.state.has_background() {
+            self.end_scan();
+        }
+    }
+
+    fn end_scan(&mut self) {
         let Some(scan) = self.state.scan.take() else {
             return;
         };

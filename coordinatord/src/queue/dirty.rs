@@ -9,6 +9,11 @@ use crate::intake::OriginId;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Ticket(pub u64);
 
+impl Ticket {
+    /// What a scan without a known gap looks at: nobody waits for it, and it says nothing of lag.
+    pub const BACKGROUND: Self = Self(u64::MAX);
+}
+
 /// When something became dirty, and by whom (the latest of them).
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {

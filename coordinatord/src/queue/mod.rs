@@ -106,9 +106,11 @@ impl Queue {
             return;
         }
         let places = self.name_places.entry(directory).or_default();
-        if let Some(known) = places.get(&name) {
-            if let Some(entry) = self.names.get_mut(known) {
-                entry.2.origin = mark.origin;
+        if let Some(known) = places.get_mut(&name) {
+            if let Some(mut entry) = self.names.remove(known) {
+                entry.2 = oldest_of(entry.2, mark);
+                known.0 = entry.2.ticket;
+                self.names.insert(*known, entry);
             }
             return;
         }
@@ -124,15 +126,14 @@ impl Queue {
 
     /// A file to look at.
     pub fn dirty(&mut self, file: Inode, mark: Mark, change: impl FnOnce(&mut Dirt)) {
-        let entry = self.files.entry(file).or_insert_with(|| {
-            self.file_order.insert((mark.ticket, file));
-            DirtyFile {
-                mark,
-                dirt: Dirt::default(),
-                lost_rounds: 0,
-            }
+        let entry = self.files.entry(file).or_insert_with(|| DirtyFile {
+            mark,
+            dirt: Dirt::default(),
+            lost_rounds: 0,
         });
-        entry.mark.origin = mark.origin;
+        self.file_order.remove(&(entry.mark.ticket, file));
+        entry.mark = oldest_of(entry.mark, mark);
+        self.file_order.insert((entry.mark.ticket, file));
         change(&mut entry.dirt);
     }
 
@@ -201,7 +202,7 @@ impl Queue {
         let mut entry = entry;
         if let Some(known) = known {
             entry.dirt.absorb(&known.dirt);
-            entry.mark.origin = known.mark.origin;
+            entry.mark = oldest_of(entry.mark, known.mark);
         }
         self.file_order.insert((entry.mark.ticket, file));
         self.files.insert(file, entry);
@@ -285,6 +286,16 @@ impl Queue {
     /// Is it known already that something about this inode is waiting?
     pub fn knows_file(&self, file: &Inode) -> bool {
         self.files.contains_key(file)
+    }
+
+    /// Is anything left of what a background scan wanted looked at?
+    pub fn has_background(&self) -> bool {
+        let last = [
+            self.names.last_key_value().map(|(place, _)| place.0),
+            self.file_order.last().map(|place| place.0),
+            self.listing_order.last().map(|place| place.0),
+        ];
+        last.contains(&Some(Ticket::BACKGROUND))
     }
 
     /// Too many entries to keep apart: the caller forgets them for one look at everything.

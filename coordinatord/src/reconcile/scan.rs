@@ -6,6 +6,8 @@ use std::time::Instant;
 use everwrite_protocol::ids::Name;
 use everwrite_protocol::local::Inode;
 
+use crate::queue::Ticket;
+
 /// Why a scan is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ScanReason {
@@ -61,6 +63,14 @@ impl Scan {
             candidates: Vec::new(),
             hinted: HashSet::new(),
             accept_empty: false,
+        }
+    }
+
+    /// `usual`, unless nobody waits for this scan.
+    pub fn mark_of(&self, usual: Ticket) -> Ticket {
+        match self.reason {
+            ScanReason::Check => Ticket::BACKGROUND,
+            ScanReason::Initial | ScanReason::Gap => usual,
         }
     }
 

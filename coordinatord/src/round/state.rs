@@ -186,7 +186,7 @@ impl State {
         let delayed = self.delayed.values().map(Delayed::mark);
         let delayed = delayed.map(|mark| (mark.ticket, mark.since)).min();
         let scan = self.scan.as_ref().filter(|scan| !scan.missing.is_empty());
-        let missing = scan.map(|scan| (Ticket::default(), scan.started));
+        let missing = scan.map(|scan| (scan.mark_of(Ticket::default()), scan.started));
         [self.queue.oldest(), listing, delayed, missing]
             .into_iter()
             .flatten()
@@ -204,6 +204,20 @@ impl State {
             .iter()
             .any(|root| root.file == ROOT_UNBOUND && root.verdict == RootVerdict::Go);
         !self.queue.is_empty() || self.listing.is_some() || delayed || undeclared
+    }
+
+    /// Is anything left of what a background scan wanted looked at?
+    pub fn has_background(&self) -> bool {
+        let is_background = |mark: Mark| mark.ticket == Ticket::BACKGROUND;
+        self.queue.has_background()
+            || self
+                .listing
+                .as_ref()
+                .is_some_and(|work| is_background(work.mark))
+            || self
+                .delayed
+                .values()
+                .any(|delayed| is_background(delayed.mark()))
     }
 
     /// Is a scan still listing?
