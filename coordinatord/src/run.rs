@@ -1,15 +1,13 @@
 //! The coordinator daemon: everything is started here, and ended.
 
-use std::fs::File;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use rustix::fs::{FlockOperation, flock};
+use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::wall_clock;
-use crate::config::{Config, Paths, SwitchState, source_id};
+use crate::config::{Config, HomeLock, Paths, SwitchState, source_id};
 use crate::control::{ControlRequest, ControlServer};
 use crate::front::{self, Front, Inputs};
 use crate::intake::Intake;
@@ -28,7 +26,7 @@ pub async fn run(paths: Paths, config: Config) -> Result<()> {
             paths.state().display()
         )
     })?;
-    let _lock = lock(&paths)?;
+    let _lock = HomeLock::take(&paths)?;
     let source = source_id(&paths).context("read the id of this source")?;
     let identity = Arc::new(Identity::load_or_create(&paths.identity_dir())?);
     let switch = SwitchState::load(&paths.switch_file(), wall_clock())
@@ -59,20 +57,6 @@ async fn serve(
     };
     if let Err(error) = server.serve(requests, stop).await {
         tracing::error!(%error, "the API has ended");
-    }
-}
-
-/// Two coordinators on one home would each believe that the index is theirs.
-fn lock(paths: &Paths) -> Result<File> {
-    let path = paths.lock_file();
-    let file = File::create(&path).with_context(|| format!("open {}", path.display()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => bail!(
-            "another coordinator is running on {}; stop it first, or choose another home",
-            paths.state().display()
-        ),
-        Err(error) => Err(error).with_context(|| format!("lock {}", path.display())),
     }
 }
 

@@ -19,7 +19,7 @@ pub struct HomeLock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Somebody has it.
-    #[error("a coordinator is running already (it holds {})", .0.display())]
+    #[error("another coordinator is running (it holds {}); stop it first, or choose another home", .0.display())]
     Held(PathBuf),
     /// The file can't be made.
     #[error("lock {}: {source}", path.display())]

@@ -31,7 +31,9 @@ pub fn explain(config: &Config, paths: &Paths, path: &Path) -> Explanation {
 fn outside(config: &Config) -> String {
     match config.roots.is_empty() {
         true => "no root is protected".to_owned(),
-        false => "it lies in no protected root".to_owned(),
+        false => {
+            "it lies in no protected root; `everwrite protect DIR` protects a directory".to_owned()
+        }
     }
 }
 

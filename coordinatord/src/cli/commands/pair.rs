@@ -82,7 +82,7 @@ fn without_daemon(context: &Context, request: &PairRequest) -> Result<PairAnswer
     let _lock = HomeLock::take(&context.paths).map_err(|error| match error {
         LockError::Held(_) => Failure::new(
             Exit::Unreachable,
-            format!("{error}, but it does not answer"),
+            "a coordinator is running, but it does not answer",
             "wait until it has started, or restart it, and repeat the command with a new code",
         ),
         LockError::Io { .. } => Failure::negative(error.to_string(), ""),
