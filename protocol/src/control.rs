@@ -353,3 +353,13 @@ pub struct PairAnswer {
     /// Receiver's name from now on.
     pub name: String,
 }
+
+/// Body of `POST /api/v1/announce`: paths that a command has just changed, to be looked at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AnnounceRequest {
+    /// Absolute paths, at most [`ANNOUNCED_PATHS_MAX`].
+    pub paths: Vec<PathText>,
+}
+
+/// Most paths in one [`AnnounceRequest`].
+pub const ANNOUNCED_PATHS_MAX: usize = 1024;

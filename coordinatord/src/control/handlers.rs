@@ -5,9 +5,9 @@ use axum::extract::{FromRequest, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use everwrite_protocol::control::{
-    ApiError, Explanation, OffRequest, PairAnswer, PairRequest, PathText, ProtectRequest,
-    ReconcileAnswer, ReconcileRequest, RootStatus, Status, SyncAnswer, SyncRequest,
-    UnprotectRequest,
+    ANNOUNCED_PATHS_MAX, AnnounceRequest, ApiError, Explanation, OffRequest, PairAnswer,
+    PairRequest, PathText, ProtectRequest, ReconcileAnswer, ReconcileRequest, RootStatus, Status,
+    SyncAnswer, SyncRequest, UnprotectRequest,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -72,6 +72,22 @@ pub(super) async fn reconcile(
     Body(request): Body<ReconcileRequest>,
 ) -> Answered<ReconcileAnswer> {
     ask(&requests, |reply| ControlRequest::Reconcile {
+        request,
+        reply,
+    })
+    .await
+}
+
+pub(super) async fn announce(
+    State(requests): Requests,
+    Body(request): Body<AnnounceRequest>,
+) -> Answered<()> {
+    if request.paths.len() > ANNOUNCED_PATHS_MAX {
+        return Err(Failure::usage(format!(
+            "at most {ANNOUNCED_PATHS_MAX} paths at once"
+        )));
+    }
+    ask(&requests, |reply| ControlRequest::Announce {
         request,
         reply,
     })

@@ -4,8 +4,8 @@
 //! The loop alone touches the state; a dropped reply means that the daemon is stopping.
 
 use everwrite_protocol::control::{
-    ApiError, Explanation, OffRequest, PairAnswer, PairRequest, PathText, ProtectRequest,
-    ReconcileAnswer, ReconcileRequest, RootStatus, Status, SyncAnswer, SyncRequest,
+    AnnounceRequest, ApiError, Explanation, OffRequest, PairAnswer, PairRequest, PathText,
+    ProtectRequest, ReconcileAnswer, ReconcileRequest, RootStatus, Status, SyncAnswer, SyncRequest,
 };
 use tokio::sync::oneshot;
 
@@ -66,6 +66,13 @@ pub enum ControlRequest {
         path: PathText,
         /// The reason.
         reply: Reply<Explanation>,
+    },
+    /// Look at paths that a command has changed.
+    Announce {
+        /// Which.
+        request: AnnounceRequest,
+        /// Done once they are queued.
+        reply: Reply<()>,
     },
     /// Trust a receiver that the command line has just paired with.
     Pair {

@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
+use everwrite_protocol::control::ANNOUNCED_PATHS_MAX;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
@@ -16,6 +18,8 @@ use super::request::ControlRequest;
 
 /// Longest path of a Unix socket, without the final NUL (`sockaddr_un`, unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Longest body: as many paths as may be announced at once, in hexadecimal digits.
+const BODY_BYTES_MAX: usize = ANNOUNCED_PATHS_MAX * 2 * 4096 * 2;
 /// What the private directory adds to it while the socket is made.
 const PRIVATE_BYTES_MAX: usize = "/.4194304".len();
 
@@ -111,10 +115,12 @@ fn router(requests: mpsc::Sender<ControlRequest>) -> Router {
         .route("/off", post(handlers::off))
         .route("/sync", post(handlers::sync))
         .route("/reconcile", post(handlers::reconcile))
+        .route("/announce", post(handlers::announce))
         .route("/pair", post(handlers::pair));
     Router::new()
         .nest("/api/v1", v1)
         .fallback(handlers::unknown)
         .method_not_allowed_fallback(handlers::unknown)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(requests)
 }

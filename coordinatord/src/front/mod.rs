@@ -1,6 +1,7 @@
 //! The front: the daemon's one loop. It owns the settings and the switch, hands hints and requests
 //! on to the pipelines (one per receiver) in order, and never waits for any of them.
 
+mod announce;
 mod devices;
 mod explain;
 mod outbox;

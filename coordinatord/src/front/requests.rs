@@ -43,6 +43,10 @@ impl Front {
             ControlRequest::Sync { request, reply } => self.sync(request, reply),
             ControlRequest::Reconcile { request, reply } => self.reconcile(request, reply),
             ControlRequest::Explain { path, reply } => self.explain(path, reply),
+            ControlRequest::Announce { request, reply } => {
+                self.announce(&request);
+                let _ = reply.send(Ok(()));
+            }
             ControlRequest::Pair { request, reply } => {
                 let _ = reply.send(self.pair(&request));
             }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use everwrite_protocol::control::PathText;
+use everwrite_protocol::control::{ANNOUNCED_PATHS_MAX, AnnounceRequest, PathText};
 use everwrite_protocol::wire::CutKind;
 use everwrite_receiver::restore::{
     Action, Destination, Progress, Report, RestoreError, RestorePlan, RestoreRequest, carry_out,
@@ -20,6 +20,7 @@ use crate::cli::place::{Place, local_path};
 use crate::cli::remote_history::{RemoteHistory, failed};
 use crate::cli::shown;
 use crate::config::Config;
+use crate::control::ClientError;
 
 /// Bring a file or a tree back as it was. Never overwrites anything without --in-place.
 #[derive(Args, Debug)]
@@ -107,6 +108,9 @@ impl Restore {
             .await
             .map_err(|error| Failure::negative(format!("restore: {error}"), ""))?
             .map_err(|error| failed(&error))?;
+        if self.in_place && report.is_some() {
+            announce(context, &plan).await;
+        }
         say(context, &plan, report.as_ref())?;
         context.answer(&answer(&plan, report))?;
         Ok(Exit::Done)
@@ -147,6 +151,31 @@ impl Restore {
         std::path::absolute(&to).map_err(|error| {
             Failure::negative(format!("working directory: {error}"), "give one with --to")
         })
+    }
+}
+
+/// Tells a running coordinator what was changed behind the shim's back. Without one it is found when
+/// the next one starts.
+async fn announce(context: &Context, plan: &RestorePlan) {
+    let daemon = context.daemon();
+    for steps in plan.steps.chunks(ANNOUNCED_PATHS_MAX) {
+        let paths = steps.iter().map(|step| plan.local(&step.relative));
+        let paths = paths
+            .map(|path| PathText::from_bytes(path.as_os_str().as_bytes()))
+            .collect();
+        match daemon
+            .post::<()>("announce", &AnnounceRequest { paths })
+            .await
+        {
+            Ok(()) => {}
+            Err(ClientError::Unreachable { .. }) => return,
+            Err(error) => {
+                context.note(format_args!(
+                    "{error}; `everwrite reconcile` finds what was restored"
+                ));
+                return;
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `everwrite run [--] CMD…`.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -11,6 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::{shim_library, shown};
 use crate::config::HOME_VARIABLE;
+use crate::intake::coordinator_is_alive;
 
 /// Run a program with the shim, so that its changes are seen at once and by byte range.
 #[derive(Args, Debug)]
@@ -35,12 +37,12 @@ impl Run {
     /// Becomes the program. Without a daemon it runs all the same: protection never stops work.
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let library = shim_library::find()?;
-        if let Err(error) = tokio::net::UnixStream::connect(context.paths.api_socket()).await {
+        if !coordinator_is_alive(context.paths.run()) {
             context.note(format_args!(
-                "everwrite: no coordinator answers at {} ({error}): what {} changes is not stored \
-                 until one runs",
-                context.paths.api_socket().display(),
-                self.command[0].to_string_lossy()
+                "everwrite: no coordinator is running ({}): what {} changes is not stored until one \
+                 runs",
+                context.paths.run().display(),
+                shown::path(self.command[0].as_bytes())
             ));
         }
         let mut command = Command::new(&self.command[0]);
@@ -69,7 +71,6 @@ fn preload(library: OsString, others: Option<OsString>) -> OsString {
 
 /// What a shell would say and do.
 fn not_run(program: &std::ffi::OsStr, error: &std::io::Error) -> Failure {
-    use std::os::unix::ffi::OsStrExt;
     let code = match error.kind() {
         std::io::ErrorKind::NotFound => EXIT_NOT_FOUND,
         _ => EXIT_NOT_RUNNABLE,

@@ -1,6 +1,5 @@
 //! `everwrite verify [PATH]`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -15,7 +14,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::Place;
 use crate::cli::shown;
-use crate::cli::verification::{Outcome, Subject, compare};
+use crate::cli::verification::{CHANGING, Difference, Outcome, Subject, compare};
 use crate::config::{Config, Root};
 use crate::control::ClientError;
 use crate::exclude::Excludes;
@@ -96,13 +95,17 @@ async fn verify(
     let progress = spinner(context, &root.name);
     let tell = |count: u64| progress.set_position(count);
     let mut at = barrier(context, &subject).await?;
-    let mut outcome = compare(&subject, &[below], at.point, &tell).await?;
+    let mut outcome = compare(&subject, &[(below, true)], at.point, &tell).await?;
     for _ in 1..ROUNDS {
         if outcome.differences.is_empty() || !at.is_barrier {
             break;
         }
         at = barrier(context, &subject).await?;
-        let again: Vec<_> = outcome.differences.into_keys().collect();
+        let again = outcome
+            .differences
+            .into_iter()
+            .map(|(path, how)| (path, how.deep));
+        let again: Vec<_> = again.collect();
         let second = compare(&subject, &again, at.point, &|_| {}).await?;
         outcome.differences = second.differences;
         outcome.unreadable.extend(second.unreadable);
@@ -187,21 +190,21 @@ fn spinner(context: &Context, root: &str) -> ProgressBar {
 
 impl Answer {
     fn add(&mut self, root: &Root, outcome: Outcome) {
-        let findings = |found: BTreeMap<Vec<u8>, String>| {
-            found.into_iter().map(|(path, what)| Finding {
-                path: PathText::from_bytes(&full(root, &path)),
-                what,
-            })
+        let finding = |path: Vec<u8>, what: String| Finding {
+            path: PathText::from_bytes(&full(root, &path)),
+            what,
         };
         self.compared += outcome.compared;
         self.bytes += outcome.bytes;
-        let (changing, different) = outcome
-            .differences
-            .into_iter()
-            .partition(|(_, what)| what == "changing");
-        self.differences.extend(findings(different));
-        self.changing.extend(findings(changing));
-        self.unreadable.extend(findings(outcome.unreadable));
+        for (path, Difference { how, .. }) in outcome.differences {
+            match how.as_str() {
+                CHANGING => self.changing.push(finding(path, how)),
+                _ => self.differences.push(finding(path, how)),
+            }
+        }
+        let unreadable = outcome.unreadable.into_iter();
+        self.unreadable
+            .extend(unreadable.map(|(path, error)| finding(path, error)));
     }
 
     fn say(&self, context: &Context) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use everwrite_protocol::ids::FileId;
 use everwrite_protocol::wire::{Answer, Query, QueryError};
 
-use super::{Comparison, local_path, open};
+use super::{CHANGING, Comparison, local_path, open};
 use crate::cli::exit::Failure;
 use crate::look::{Stat, stat_descriptor};
 use crate::network_backup::AskError;
@@ -63,10 +63,10 @@ impl Comparison<'_> {
         let path = local_path(&self.subject.directory, &one.path);
         match digest(&path, &one.stat) {
             Ok(Some(here)) if Some(here) == there => self.outcome.bytes += one.stat.size,
-            Ok(Some(_)) => self.outcome.differs(&one.path, "content"),
-            Ok(None) => self.outcome.differs(&one.path, "changing"),
+            Ok(Some(_)) => self.outcome.differs(&one.path, "content", false),
+            Ok(None) => self.outcome.differs(&one.path, CHANGING, false),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                self.outcome.differs(&one.path, "changing");
+                self.outcome.differs(&one.path, CHANGING, false);
             }
             Err(error) => {
                 self.outcome

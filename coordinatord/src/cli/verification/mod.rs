@@ -46,22 +46,40 @@ pub(super) struct Outcome {
     /// Bytes of content compared.
     pub(super) bytes: u64,
     /// What is not the same: path below the root, and how it differs.
-    pub(super) differences: BTreeMap<Vec<u8>, String>,
+    pub(super) differences: BTreeMap<Vec<u8>, Difference>,
     /// What could not be read here, and why.
     pub(super) unreadable: BTreeMap<Vec<u8>, String>,
 }
 
+/// How one path differs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Difference {
+    /// In words.
+    pub(super) how: String,
+    /// What is below the path has not been compared.
+    pub(super) deep: bool,
+}
+
+/// Changed while it was compared, which says nothing.
+pub(super) const CHANGING: &str = "changing";
+
 impl Outcome {
-    fn differs(&mut self, path: &[u8], how: impl Into<String>) {
-        self.differences.insert(path.to_owned(), how.into());
+    fn differs(&mut self, path: &[u8], how: impl Into<String>, deep: bool) {
+        self.differences.insert(
+            path.to_owned(),
+            Difference {
+                how: how.into(),
+                deep,
+            },
+        );
     }
 }
 
-/// Compares `paths` (below the root; empty: the root) and all below them with recovery point `at`.
-/// `progress` hears how many files were compared.
+/// Compares `paths` (below the root; empty: the root), and all below them where `true` stands beside
+/// them, with recovery point `at`. `progress` hears how many files were compared.
 pub(super) async fn compare(
     subject: &Subject,
-    paths: &[Vec<u8>],
+    paths: &[(Vec<u8>, bool)],
     at: SequenceNumber,
     progress: &dyn Fn(u64),
 ) -> Result<Outcome, Failure> {
@@ -73,8 +91,8 @@ pub(super) async fn compare(
         links: BTreeMap::new(),
         progress,
     };
-    for path in paths {
-        comparison.tree(path).await?;
+    for (path, deep) in paths {
+        comparison.tree(path, *deep).await?;
     }
     comparison.contents().await?;
     Ok(comparison.outcome)
@@ -92,7 +110,7 @@ struct Comparison<'c> {
 }
 
 impl Comparison<'_> {
-    async fn tree(&mut self, path: &[u8]) -> Result<(), Failure> {
+    async fn tree(&mut self, path: &[u8], deep: bool) -> Result<(), Failure> {
         let full = child_of(&self.subject.root, path);
         let stored = self.subject.archive.stat(&full, self.at).await?;
         let local = self.look(path);
@@ -101,7 +119,7 @@ impl Comparison<'_> {
         }
         let mut waiting = vec![(path.to_owned(), local, stored)];
         while let Some((path, local, stored)) = waiting.pop() {
-            if self.entry(&path, local, stored) {
+            if self.entry(&path, local, stored) && deep {
                 waiting.extend(self.below(&path).await?);
             }
             if self.pending.len() >= content::PENDING_MAX {
@@ -166,11 +184,11 @@ impl Comparison<'_> {
         let (local, stored) = match (local, stored) {
             (Some(local), Some(stored)) => (local, stored),
             (Some(_), None) => {
-                self.outcome.differs(path, "is only here");
+                self.outcome.differs(path, "is only here", true);
                 return false;
             }
             (None, Some(_)) => {
-                self.outcome.differs(path, "is only at the receiver");
+                self.outcome.differs(path, "is only at the receiver", true);
                 return false;
             }
             (None, None) => return false,
@@ -187,7 +205,7 @@ impl Comparison<'_> {
                     how.extend((first != stat.inode).then_some("hard link"));
                 }
                 if !how.is_empty() {
-                    self.outcome.differs(path, how.join(", "));
+                    self.outcome.differs(path, how.join(", "), how == ["kind"]);
                 } else if attributes.kind == Kind::Regular && attributes.size > 0 {
                     self.pending.push(Pending::new(path, stored.file, &stat));
                 }
