@@ -106,7 +106,7 @@ fn command() -> impl Strategy<Value = BackupCommand> {
                 }
             }
         ),
-        (file(), file(), any::<u64>(), numbers.clone()).prop_map(
+        (file(), file(), any::<u64>(), numbers).prop_map(
             |(file, from, from_offset, (offset, length, origin))| {
                 BackupCommand::Copy {
                     file,
@@ -118,7 +118,7 @@ fn command() -> impl Strategy<Value = BackupCommand> {
                 }
             }
         ),
-        (file(), numbers.clone()).prop_map(|(file, (offset, length, origin))| {
+        (file(), numbers).prop_map(|(file, (offset, length, origin))| {
             BackupCommand::Punch {
                 file,
                 offset,

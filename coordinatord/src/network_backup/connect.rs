@@ -1,5 +1,6 @@
 //! Making one connection: TCP and TLS, or a pipe to the embedded receiver; then hello and welcome.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +89,9 @@ pub enum ConnectError {
     /// The embedded receiver can't have its store.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
+    /// A question about a store that was never made.
+    #[error("there is no store at {}", .0.display())]
+    NoStore(PathBuf),
     /// Our own certificate is of no use.
     #[error("our identity can't be used: {0}")]
     Identity(#[from] rustls::Error),
@@ -127,21 +131,12 @@ impl Connector {
     }
 
     async fn open(&self, role: Role) -> Result<Line, ConnectError> {
-        let mut stream: Box<dyn Stream> = match &self.target {
+        let mut stream = match &self.target {
             Target::Tcp {
                 address,
                 fingerprint,
             } => Box::new(dial(address, &self.identity, *fingerprint).await?),
-            Target::Directory(path) => {
-                let mut embedded = self.embedded.lock().await;
-                if embedded.is_none() {
-                    *embedded = Some(Embedded::open(path)?);
-                }
-                match &*embedded {
-                    Some(embedded) => Box::new(embedded.connect()),
-                    None => unreachable!("opened above"),
-                }
-            }
+            Target::Directory(path) => self.enter(path, role).await?,
         };
         let hello = Hello {
             version: Version::CURRENT,
@@ -169,6 +164,31 @@ impl Connector {
                 refusal,
             }),
         }
+    }
+
+    /// The embedded receiver: ours; or, for questions, that of the process that has the store.
+    async fn enter(&self, path: &Path, role: Role) -> Result<Box<dyn Stream>, ConnectError> {
+        let mut embedded = self.embedded.lock().await;
+        if embedded.is_none() && role == Role::Query {
+            must_exist(path)?;
+            if let Ok(stream) = Embedded::reach(path).await {
+                return Ok(Box::new(stream));
+            }
+        }
+        let receiver = match embedded.take() {
+            Some(receiver) => receiver,
+            None => Embedded::open(path)?,
+        };
+        Ok(Box::new(embedded.insert(receiver).connect()))
+    }
+}
+
+/// A path that is no store's directory would be made one, by a question.
+fn must_exist(path: &Path) -> Result<(), ConnectError> {
+    if path.is_dir() {
+        Ok(())
+    } else {
+        Err(ConnectError::NoStore(path.to_owned()))
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everwrite_protocol::ids::SourceId;
-use everwrite_protocol::wire::{Answer, Query, QueryError};
+use everwrite_protocol::wire::{Answer, Query, QueryError, Refusal};
 use everwrite_receiver::identity::Identity;
+use everwrite_receiver::network_backup::EmbeddedError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -13,8 +14,11 @@ use super::connect::Connector;
 use super::question_line::{self, Question};
 use super::{ConnectError, Target};
 
-/// How long [`QueryClient::ask`] waits.
-const ASK_MAX: Duration = Duration::from_secs(60);
+/// How long [`QueryClient::ask`] waits: longer than a receiver waits for its own mirror.
+const ASK_MAX: Duration = Duration::from_secs(90);
+
+/// A store that does not open for longer than this has failed.
+const STORE_CLOSES_MAX: Duration = Duration::from_secs(5);
 
 /// Asks one receiver about one source. Clones share a connection, which is made by the first
 /// question, closed when idle and made anew when it breaks; questions are answered in the order in
@@ -62,7 +66,8 @@ pub trait Ask: Sync {
 
 impl QueryClient {
     /// A client of its own, without an [`Uplink`](super::Uplink). Needs a tokio runtime; connects
-    /// at the first question. An embedded store that a coordinator is using is opened for reading.
+    /// at the first question. An embedded store that a coordinator
+    /// has open is asked through that coordinator.
     pub fn connect(target: Target, identity: Arc<Identity>, source: SourceId) -> Self {
         Self::over(Arc::new(Connector::new(target, identity, source)))
     }
@@ -73,7 +78,7 @@ impl QueryClient {
         Self { questions }
     }
 
-    /// Asks; waits at most 60 s, over as many connections as that takes.
+    /// Asks; waits at most 90 s, over as many connections as that takes.
     /// [`Answer::Failed`] comes as [`AskError::Failed`]. The second half is the payload.
     pub async fn ask(&self, query: Query) -> Result<(Answer, Vec<u8>), AskError> {
         self.ask_within(query, ASK_MAX).await
@@ -128,17 +133,27 @@ impl Ask for QueryClient {
 }
 
 impl AskError {
-    /// Would asking again end the same way?
-    pub(super) fn is_final(&self) -> bool {
-        match self {
-            Self::Connect(error) => matches!(
-                **error,
-                ConnectError::NotPinned { .. }
-                    | ConnectError::Refused { .. }
-                    | ConnectError::Identity(_)
-                    | ConnectError::Embedded(_)
-            ),
-            _ => false,
+    /// Would asking again, after `tried` of trying, end the same way?
+    pub(super) fn is_final(&self, tried: Duration) -> bool {
+        let Self::Connect(error) = self else {
+            return false;
+        };
+        match **error {
+            // A store that another process has just closed may not be quite closed.
+            ConnectError::Refused {
+                refusal: Refusal::Store,
+                ..
+            } => tried > STORE_CLOSES_MAX,
+            ConnectError::NotPinned { .. }
+            | ConnectError::Refused { .. }
+            | ConnectError::Identity(_)
+            | ConnectError::NoStore(_)
+            | ConnectError::Embedded(EmbeddedError::Io { .. }) => true,
+            ConnectError::Unreachable { .. }
+            | ConnectError::Tls { .. }
+            | ConnectError::Silent { .. }
+            | ConnectError::Transport { .. }
+            | ConnectError::Embedded(EmbeddedError::InUse(_)) => false,
         }
     }
 }

@@ -101,6 +101,7 @@ impl QuestionLine {
     /// of patience, are answered with why not.
     async fn open(&mut self) -> Option<Open> {
         let mut backoff = Backoff::new();
+        let began = Instant::now();
         loop {
             let deadline = self.waiting.front()?.deadline;
             let error = match timeout_at(deadline, self.connector.connect(Role::Query)).await {
@@ -109,7 +110,7 @@ impl QuestionLine {
                 Err(_) => AskError::Deadline(self.waiting.front()?.patience),
             };
             let wait = backoff.wait();
-            if Instant::now() + wait >= deadline || error.is_final() {
+            if Instant::now() + wait >= deadline || error.is_final(began.elapsed()) {
                 self.waiting.pop_front()?.answer(Err(error));
                 return None;
             }

@@ -7,6 +7,7 @@ mod proxy;
 mod rig;
 
 mod cuts;
+mod hostile;
 mod pairing;
 mod questions;
 mod sessions;

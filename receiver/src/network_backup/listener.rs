@@ -3,13 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::BREATH;
 use super::session::{Caller, GREETING_MAX, SessionError, serve};
 use super::source::Sources;
 use crate::identity::Identity;
@@ -18,8 +18,6 @@ use crate::tls;
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 1024;
-/// After an `accept` that failed (no descriptors left, say), a breath.
-const BREATH: Duration = Duration::from_millis(100);
 
 /// Accepts and serves until dropped or `sources` is closed.
 pub struct Listener {

@@ -29,3 +29,5 @@ pub const WINDOW_BYTES: u64 = 64 << 20;
 pub const PING_EVERY: Duration = Duration::from_secs(5);
 /// After so much silence the other side of a live connection is taken for dead.
 pub const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// After an `accept` that failed (no descriptors left, say), a breath.
+const BREATH: Duration = Duration::from_millis(100);
