@@ -29,6 +29,14 @@ pub struct PairingCode {
 #[error("not a pairing code: {0}; copy the whole line that `everwrite-receiver pair` printed")]
 pub struct InvalidCode(&'static str);
 
+impl PairingCode {
+    /// Is it `HOST:PORT`, as far as can be seen?
+    pub fn is_address(text: &str) -> bool {
+        text.rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && matches!(port.parse::<u16>(), Ok(1..)))
+    }
+}
+
 impl fmt::Display for PairingCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let carried = [self.fingerprint.as_slice(), self.secret.as_slice()].concat();

@@ -42,7 +42,9 @@ pub fn pair(options: &Pair) -> anyhow::Result<()> {
 
 fn make_code(store: &Path, address: Option<String>) -> anyhow::Result<PairingCode> {
     let address = address.map_or_else(|| ListenAddress::for_code(store), Ok)?;
-    let code = invite(store, address)?;
-    // What `everwrite pair` would refuse is refused here, where it can be mended.
-    code.to_string().parse().map_err(anyhow::Error::new)
+    anyhow::ensure!(
+        PairingCode::is_address(&address),
+        "{address} is not HOST:PORT; give one that sources can reach by --address"
+    );
+    invite(store, address)
 }
