@@ -57,6 +57,11 @@ pub struct DirtyFile {
     pub dirt: Dirt,
     /// Rounds in which none of its names led to it.
     pub lost_rounds: u8,
+    /// A part of it was sent in an earlier round, and its ranges are all that is left to send: it
+    /// is not to be compared again on account of being half sent.
+    pub begun: bool,
+    /// Something of it could not be read: it is to be compared by the next scan.
+    pub failed: bool,
 }
 
 /// A directory whose entries are all to be compared.

@@ -130,6 +130,8 @@ impl Queue {
             mark,
             dirt: Dirt::default(),
             lost_rounds: 0,
+            begun: false,
+            failed: false,
         });
         self.file_order.remove(&(entry.mark.ticket, file));
         entry.mark = oldest_of(entry.mark, mark);

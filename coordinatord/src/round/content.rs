@@ -100,12 +100,12 @@ impl Round<'_> {
         bytes: u64,
     ) -> Result<()> {
         let stat = &content.stat;
-        self.widen(&mut entry.dirt, &row, stat);
+        widen(&mut entry, &row, stat);
         if self.rests(&entry, &row, stat) {
             self.delay_file(row.inode, entry);
             return Ok(());
         }
-        if wants_comparison(&entry.dirt, &row, stat) && row.size > 0 {
+        if wants_comparison(&entry, &row, stat) && row.size > 0 {
             match self.compare_content(at, name, &row, content, &mut entry)? {
                 Compared::Ranges => {}
                 Compared::Rebuilt => return Ok(()),
@@ -131,20 +131,12 @@ impl Round<'_> {
             .delay(self.started + REST, Delayed::File(inode, entry));
     }
 
-    /// Turns what the hints and the two sides say into ranges, where that is possible.
-    fn widen(&self, dirt: &mut Dirt, row: &FileRow, stat: &Stat) {
-        let announced = !dirt.ranges.is_empty() || dirt.appended || dirt.whole;
-        dirt.whole |= row.is_suspect() && !row.staged || !announced && looks_written(row, stat);
-        if stat.size > row.size {
-            dirt.ranges.add(row.size, u64::MAX);
-        }
-    }
-
     /// Is it being rewritten, so that looking a little later costs less?
     fn rests(&self, entry: &DirtyFile, row: &FileRow, stat: &Stat) -> bool {
         let age = wall_clock().0.saturating_sub(stat.modified.0);
         !self.state.hurry
             && !row.staged
+            && !entry.begun
             && is_rewritten(&entry.dirt, row, stat)
             && (0..REST.as_nanos() as i64).contains(&age)
             && self.started.saturating_duration_since(entry.mark.since) < REST_MAX
@@ -171,7 +163,6 @@ impl Round<'_> {
                 },
             );
         }
-        let mut failed = false;
         for (offset, length) in entry.dirt.ranges.take(bytes, stat.size) {
             let mut reader = Reader {
                 batch: &mut self.batch,
@@ -191,7 +182,7 @@ impl Round<'_> {
                 Ok(ReadOutcome::Shrunk) => entry.dirt.attributes = true,
                 Err(error) => {
                     self.trouble(&at.directory.place, Some(name), &error);
-                    failed = true;
+                    entry.failed = true;
                 }
             }
         }
@@ -199,10 +190,11 @@ impl Round<'_> {
         let Some(attributes) = self.attributes_at(at, name, stat) else {
             return self.distrust(row.id);
         };
-        self.put_attributes(&row, stat, attributes, origin, unfinished || failed)?;
+        self.put_attributes(&row, stat, attributes, origin, unfinished || entry.failed)?;
         if unfinished {
+            entry.begun = true;
             self.postponed_files.push((row.inode, entry));
-        } else if row.staged && !failed {
+        } else if row.staged && !entry.failed {
             self.arrive(at, name, row.id, entry.mark)?;
         }
         Ok(())
@@ -370,9 +362,22 @@ fn is_rewritten(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
     row.size >= REWRITTEN_BYTES_MIN && dirt.ranges.bytes(size) * 2 > size
 }
 
-fn wants_comparison(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
-    let whole = dirt.whole && stat.size.max(row.size) > ASK_BYTES_MIN;
-    !row.staged && (whole || is_rewritten(dirt, row, stat))
+/// Turns what the hints and the two sides say into ranges, where that is possible. A row is suspect
+/// while the file is half sent; that is no reason to begin anew.
+fn widen(entry: &mut DirtyFile, row: &FileRow, stat: &Stat) {
+    let dirt = &mut entry.dirt;
+    let announced = entry.begun || !dirt.ranges.is_empty() || dirt.appended || dirt.whole;
+    let suspect = row.is_suspect() && !row.staged && !entry.begun;
+    dirt.whole |= suspect || !announced && looks_written(row, stat);
+    if stat.size > row.size {
+        dirt.ranges.add(row.size, u64::MAX);
+    }
+}
+
+fn wants_comparison(entry: &DirtyFile, row: &FileRow, stat: &Stat) -> bool {
+    let whole = entry.dirt.whole && stat.size.max(row.size) > ASK_BYTES_MIN;
+    let rewritten = !entry.begun && is_rewritten(&entry.dirt, row, stat);
+    !row.staged && (whole || rewritten)
 }
 
 impl Why {
@@ -391,25 +396,34 @@ mod tests {
     use everwrite_protocol::ids::Timestamp;
 
     use super::*;
+    use crate::queue::Ticket;
 
-    fn sides(modified: (i64, i64), changed: i64, size: (u64, u64)) -> bool {
+    fn stat(size: u64) -> Stat {
         let inode = Inode {
             device: 1,
             inode: 1,
         };
-        let stat = Stat {
+        Stat {
             inode,
             birth: 0,
             kind: Kind::Regular,
             mode: 0,
             uid: 0,
             gid: 0,
-            size: size.1,
+            size,
             allocated: 0,
-            modified: Timestamp(modified.1),
-            changed: Timestamp(changed),
+            modified: Timestamp(0),
+            changed: Timestamp(0),
             device_number: 0,
             links: 1,
+        }
+    }
+
+    fn sides(modified: (i64, i64), changed: i64, size: (u64, u64)) -> bool {
+        let stat = Stat {
+            modified: Timestamp(modified.1),
+            changed: Timestamp(changed),
+            ..stat(size.1)
         };
         let old = Stat {
             size: size.0,
@@ -425,5 +439,40 @@ mod tests {
         assert!(!sides((5, 2), 9, (10, 10)), "utimes to the past");
         assert!(sides((5, 9), 9, (10, 10)), "written");
         assert!(sides((5, 5), 9, (10, 11)), "another size");
+    }
+
+    #[test]
+    fn what_is_half_sent_is_not_begun_anew() {
+        let stat = stat(10 << 20);
+        let mut row = FileRow::of(FileId(1), &stat, [0; 16], false);
+        row.changed = SUSPECT;
+        let entry = |begun| {
+            let mark = Mark {
+                ticket: Ticket(1),
+                since: std::time::Instant::now(),
+                origin: OriginId::SCAN,
+            };
+            let mut dirt = Dirt::default();
+            dirt.ranges.add(4 << 20, u64::MAX);
+            DirtyFile {
+                mark,
+                dirt,
+                lost_rounds: 0,
+                begun,
+                failed: false,
+            }
+        };
+        for begun in [false, true] {
+            let mut entry = entry(begun);
+            widen(&mut entry, &row, &stat);
+            assert_eq!(entry.dirt.whole, !begun);
+            assert_eq!(wants_comparison(&entry, &row, &stat), !begun);
+        }
+        let mut entry = entry(true);
+        entry.dirt.whole = true;
+        assert!(
+            wants_comparison(&entry, &row, &stat),
+            "a new hint that says nothing of where"
+        );
     }
 }
