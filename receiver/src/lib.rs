@@ -6,10 +6,18 @@
 //! - [`serve`]: the daemon round them.
 //! - [`store`]: one source's store: takes batches, tells when they are stored and applied, answers
 //!   questions about the past.
+//! - [`log`]: where batches become durable, before they are acknowledged.
+//! - [`apply`]: brings them into the mirror, window by window.
 //! - [`mirror`]: plain files, reached through no link.
+//! - [`catalog`]: the index of everything, over all time.
+//! - [`history`]: answers about any moment.
 //! - [`restore`]: brings a file or a tree back as it was, out of a store or through a receiver.
 //! - [`time_expression`]: moments as people write them.
+pub mod apply;
+pub mod catalog;
+pub mod history;
 pub mod identity;
+pub mod log;
 pub mod mirror;
 pub mod network_backup;
 pub mod pairing;

@@ -43,6 +43,9 @@ pub enum StoreError {
         /// What is wrong there.
         what: String,
     },
+    /// A writer was killed while it changed the mirror, and nobody has recovered it yet.
+    #[error("{}: the mirror is between two recovery points; start the receiver (or run this again with no receiver running) to recover it", .0.display())]
+    InBetween(PathBuf),
     /// Another process has the store open for writing.
     #[error("{}: in use by another process (a running `everwrite-receiver serve`?)", .0.display())]
     InUse(PathBuf),

@@ -1,14 +1,38 @@
 //! The store of one source: what a session puts batches into and asks questions of.
+//!
+//! Two threads of its own: the log's writer, which makes batches durable, and apply, which brings
+//! them into the mirror. Questions are answered on the caller's thread.
 
+mod apply_thread;
 mod error;
+mod lock;
+mod order;
+mod validate;
 
+use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use everwrite_protocol::ids::{SequenceNumber, SourceId};
-use everwrite_protocol::wire::{Answer, Cut, Query};
+use everwrite_protocol::wire::{Answer, Cut, Query, QueryError};
 
 pub use error::{Rejection, StoreError};
+pub use lock::{ApplyLock, writer_lock};
+
+use apply_thread::{ApplyThread, Progress};
+use order::{Order, Verdict};
+use validate::RawPart;
+
+use crate::apply::Applier;
+use crate::catalog::Catalog;
+use crate::history::Reader;
+use crate::log::appender::Appender;
+use crate::log::{FrameKind, LogEvent, LogWriter, NewFrame, Segments, recover};
+use crate::mirror::Layout;
+
+/// How long a question waits for batches to be applied.
+const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
 /// What a store tells of itself, from its own threads.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,7 +50,13 @@ pub enum StoreEvent {
 /// The store of one source. One at a time per source and machine; shared by all its sessions.
 #[derive(Debug)]
 pub struct SourceStore {
-    _private: (),
+    // In the order in which they have to end: apply needs the log's writer.
+    apply: ApplyThread,
+    writer: Arc<LogWriter>,
+    progress: Arc<Progress>,
+    order: Mutex<Order>,
+    reader: Reader,
+    _writer_lock: File,
 }
 
 impl SourceStore {
@@ -37,18 +67,42 @@ impl SourceStore {
         source: SourceId,
         events: impl Fn(StoreEvent) + Send + Sync + 'static,
     ) -> Result<Arc<Self>, StoreError> {
-        let _ = (store_dir, source, events);
-        unimplemented!("lands next")
+        let layout = Layout::new(store_dir, source);
+        layout.create()?;
+        let Some(writer_lock) = writer_lock(&layout.writer_lock())? else {
+            return Err(StoreError::InUse(layout.root));
+        };
+        let catalog = Catalog::open(&layout.catalog())?;
+        let segments = Segments::new(layout.log());
+        let state = catalog.state()?;
+        let recovered = recover(&segments, state.position, state.applied, true)?;
+        let progress = Arc::new(Progress::new(recovered.stored, state.applied, Box::new(events)));
+        let io = |source| StoreError::Io { action: "open the log", path: layout.log(), source };
+        let appender = Appender::open(segments.clone(), source, recovered.end).map_err(io)?;
+        let told = Arc::clone(&progress);
+        let writer = LogWriter::start(appender, move |event| tell(&told, event)).map_err(io)?;
+        let writer = Arc::new(writer);
+        let applier = Applier::open(&layout, catalog, segments, recovered.window)?;
+        let apply = ApplyThread::start(applier, Arc::clone(&writer), Arc::clone(&progress))
+            .map_err(|source| StoreError::Io { action: "start a thread", path: layout.root.clone(), source })?;
+        Ok(Arc::new(Self {
+            apply,
+            writer,
+            order: Mutex::new(Order::after(recovered.stored)),
+            progress,
+            reader: Reader::open(&layout)?,
+            _writer_lock: writer_lock,
+        }))
     }
 
     /// Last batch on the disk.
     pub fn stored(&self) -> SequenceNumber {
-        unimplemented!("lands next")
+        self.progress.stored()
     }
 
     /// Last batch in the mirror.
     pub fn applied(&self) -> SequenceNumber {
-        unimplemented!("lands next")
+        self.progress.applied()
     }
 
     /// Takes a part of a batch: `encoded_part` as it came (a [`Part`](everwrite_protocol::wire::Part)),
@@ -62,19 +116,85 @@ impl SourceStore {
         raw_bytes: usize,
         compressed: bool,
     ) -> Result<(), StoreError> {
-        let _ = (encoded_part, payload, raw_bytes, compressed);
-        unimplemented!("lands next")
+        let raw = RawPart { encoded: &encoded_part, payload: &payload, raw_bytes, compressed };
+        let part = validate::check(&raw)?;
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        if order.part(part.sequence, part.part)? == Verdict::Known {
+            return Ok(());
+        }
+        self.writer.push_part(NewFrame {
+            kind: FrameKind::Data,
+            sequence: part.sequence.0,
+            part: part.part,
+            encoded: encoded_part,
+            payload,
+            raw_bytes,
+            compressed,
+        })
     }
 
-    /// Ends the batch. [`StoreEvent::Stored`] follows when it is on the disk.
+    /// Ends the batch. [`StoreEvent::Stored`] follows when it is on the disk (at once, if it was).
     pub fn commit(&self, cut: Cut) -> Result<(), StoreError> {
-        let _ = cut;
-        unimplemented!("lands next")
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        match order.cut(&cut)? {
+            Verdict::Take => self.writer.push_cut(cut),
+            Verdict::Known => {
+                self.progress.repeat_stored(cut.sequence);
+                Ok(())
+            }
+        }
     }
 
     /// Answers a question with an answer and its payload. Blocks: call it from a blocking thread.
     pub fn answer(&self, query: &Query) -> (Answer, Vec<u8>) {
-        let _ = query;
-        unimplemented!("lands next")
+        let needed = needed(query).min(self.stored());
+        if !self.progress.wait_applied(needed, ANSWER_WAIT) {
+            let why = "the batches asked for are not in the mirror yet; ask again".to_owned();
+            return (Answer::Failed(QueryError::Store(why)), Vec::new());
+        }
+        self.reader.answer(query)
+    }
+
+    /// Waits until a batch is on the disk. `false`: it took longer than `wait`.
+    pub fn wait_stored(&self, sequence: SequenceNumber, wait: Duration) -> bool {
+        self.progress.wait_stored(sequence, wait)
+    }
+
+    /// Waits until everything stored is in the mirror. `false`: it took longer than `wait`.
+    pub fn catch_up(&self, wait: Duration) -> bool {
+        self.progress.wait_applied(self.stored(), wait)
+    }
+}
+
+impl Drop for SourceStore {
+    fn drop(&mut self) {
+        self.writer.hurry();
+        self.apply.stop();
+        self.writer.close();
+    }
+}
+
+/// Up to which batch the mirror must be for this question.
+fn needed(query: &Query) -> SequenceNumber {
+    match query {
+        Query::Digests { after, .. }
+        | Query::Signature { after, .. }
+        | Query::WholeDigest { after, .. } => *after,
+        Query::Stat { at, .. } | Query::List { at, .. } | Query::Read { at, .. } => *at,
+        // About the newest there is.
+        Query::Tree { .. }
+        | Query::Resolve { .. }
+        | Query::Points { .. }
+        | Query::Log { .. }
+        | Query::Deleted { .. } => SequenceNumber(u64::MAX),
+    }
+}
+
+fn tell(progress: &Progress, event: LogEvent) {
+    match event {
+        LogEvent::Stored(sequence) => progress.set_stored(sequence),
+        LogEvent::Stalled(reason) => progress.tell(StoreEvent::Stalled(reason)),
+        LogEvent::Resumed => progress.tell(StoreEvent::Resumed),
+        LogEvent::Failed(reason) => progress.tell(StoreEvent::Stalled(reason)),
     }
 }

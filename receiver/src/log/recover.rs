@@ -1,0 +1,190 @@
+//! What the log holds after a crash, and the repair of its end.
+//!
+//! The scan begins where the catalog says that everything before is applied. The first bytes that are
+//! no frame are either
+//!
+//! - a **torn end**: written after the last sync, so nothing in it was acknowledged. It is zeroed, and
+//!   the writer goes on there; or
+//! - **damage** of what was once durable. It shows by a later frame which says that the log was
+//!   durable beyond the bad place. That is an alarm: nothing is changed.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use everwrite_protocol::codec;
+use everwrite_protocol::ids::SequenceNumber;
+
+use super::frame::{ALIGNMENT, FrameKind, FramePosition, HEADER_BYTES, Header};
+use super::scan::{Frame, LogPosition, Scan, Step, read_frame, read_up_to};
+use super::segment::{SEGMENT_BYTES, Segments, io_error};
+use super::{StoredCut, WindowMark};
+use crate::store::StoreError;
+
+/// A window whose pre-images are durable: the mirror may be in the middle of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PendingWindow {
+    /// Its last batch.
+    pub last: SequenceNumber,
+    /// Its PREIMAGE frames, in order.
+    pub preimages: Vec<FramePosition>,
+    /// Its builds are made and its names are gone from the mirror.
+    pub prepared: bool,
+}
+
+/// What the log holds beyond the catalog.
+#[derive(Debug)]
+pub struct Recovered {
+    /// Where the writer goes on.
+    pub end: LogPosition,
+    /// The last complete batch.
+    pub stored: SequenceNumber,
+    /// The window that was under way, if any.
+    pub window: Option<PendingWindow>,
+}
+
+/// Scans from `start`, behind the CUT of batch `applied`. With `repair` a torn end is cut off; without
+/// it (a reader beside a writer at work) the log is left alone.
+pub fn recover(
+    segments: &Segments,
+    start: LogPosition,
+    applied: SequenceNumber,
+    repair: bool,
+) -> Result<Recovered, StoreError> {
+    let mut scan = Scan::new(segments.clone(), start);
+    let mut found = Found::new(applied);
+    loop {
+        match scan.step()? {
+            Step::Frame(frame) => found.take(&frame),
+            Step::End | Step::Bad(..) => break,
+        }
+    }
+    let end = scan.position();
+    refuse_damage(segments, end.frame())?;
+    if repair {
+        cut_off(segments, end)?;
+    }
+    Ok(Recovered { end, stored: found.stored, window: found.window })
+}
+
+struct Found {
+    applied: SequenceNumber,
+    stored: SequenceNumber,
+    preimages: Vec<(SequenceNumber, FramePosition)>,
+    window: Option<PendingWindow>,
+}
+
+impl Found {
+    fn new(applied: SequenceNumber) -> Self {
+        Self { applied, stored: applied, preimages: Vec::new(), window: None }
+    }
+
+    fn take(&mut self, frame: &Frame<'_>) {
+        let sequence = SequenceNumber(frame.header.sequence);
+        match frame.header.kind {
+            FrameKind::Cut if sequence == self.stored.next() => self.stored = sequence,
+            // Frames of windows that are applied already lie behind the catalog's position, too.
+            FrameKind::Preimage if sequence > self.applied => {
+                if frame.header.part == 0 {
+                    self.preimages.clear();
+                }
+                self.preimages.push((sequence, frame.at));
+            }
+            FrameKind::Window if sequence > self.applied => self.window(sequence, frame.encoded),
+            FrameKind::Prepared if sequence > self.applied => {
+                if let Some(window) = &mut self.window {
+                    window.prepared |= window.last == sequence;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn window(&mut self, last: SequenceNumber, encoded: &[u8]) {
+        let count = codec::decode::<WindowMark>(encoded).map_or(0, |mark| mark.preimages as usize);
+        let mut preimages: Vec<_> =
+            self.preimages.iter().filter(|(of, _)| *of == last).map(|(_, at)| *at).collect();
+        preimages.truncate(count);
+        self.window = Some(PendingWindow { last, preimages, prepared: false });
+    }
+}
+
+/// An error if a frame behind `bad` shows that the log was once durable beyond it.
+fn refuse_damage(segments: &Segments, bad: FramePosition) -> Result<(), StoreError> {
+    let mut at = bad;
+    while let Some(file) = segments.open(at.segment)? {
+        if durable_beyond(&file, at.offset, bad)
+            .map_err(|error| io_error("read the log", &segments.path(at.segment), error))?
+        {
+            return Err(StoreError::Damaged {
+                path: segments.path(bad.segment),
+                offset: u64::from(bad.offset),
+                what: "no frame, though the log was once on the disk beyond it".to_owned(),
+            });
+        }
+        at = FramePosition { segment: at.segment + 1, offset: 0 };
+    }
+    Ok(())
+}
+
+/// Is there a CUT from `offset` on that was written when the log was durable beyond `bad`?
+fn durable_beyond(file: &File, offset: u32, bad: FramePosition) -> std::io::Result<bool> {
+    let mut window = vec![0u8; 1 << 20];
+    let mut body = Vec::new();
+    let mut at = u64::from(offset);
+    while at < SEGMENT_BYTES {
+        let got = read_up_to(file, &mut window, at)?;
+        if got < HEADER_BYTES {
+            break;
+        }
+        for start in (0..=got - HEADER_BYTES).step_by(ALIGNMENT as usize) {
+            if is_cut(&window[start..]) && witnesses(file, at + start as u64, bad, &mut body)? {
+                return Ok(true);
+            }
+        }
+        at += ((got - HEADER_BYTES) as u64 / ALIGNMENT + 1) * ALIGNMENT;
+    }
+    Ok(false)
+}
+
+fn is_cut(bytes: &[u8]) -> bool {
+    bytes.first_chunk::<HEADER_BYTES>().is_some_and(|header| {
+        header[0] != 0 && Header::decode(header).is_ok_and(|header| header.kind == FrameKind::Cut)
+    })
+}
+
+fn witnesses(file: &File, at: u64, bad: FramePosition, body: &mut Vec<u8>) -> std::io::Result<bool> {
+    Ok(read_frame(file, at as u32, body)?.is_ok()
+        && codec::decode::<StoredCut>(body).is_ok_and(|stored| stored.durable > bad))
+}
+
+/// Zeroes what follows the last good frame, and removes a segment that never got its first one.
+fn cut_off(segments: &Segments, end: LogPosition) -> Result<(), StoreError> {
+    let path = segments.path(end.segment);
+    let failed = |error| io_error("cut off the torn end of the log", &path, error);
+    if let Some(file) = segments.open(end.segment)?
+        && !is_clean(&file, end.offset).map_err(failed)?
+    {
+        let file = segments.open_writable(end.segment).map_err(failed)?;
+        file.set_len(u64::from(end.offset)).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+    }
+    let mut further = end.segment + 1;
+    while segments.exists(further) {
+        segments.remove(further)?;
+        further += 1;
+    }
+    segments.sync_names().map_err(failed)
+}
+
+/// Are there only zeros from `offset` on?
+fn is_clean(file: &File, offset: u32) -> std::io::Result<bool> {
+    let mut buffer = vec![0u8; 1 << 20];
+    let mut at = u64::from(offset);
+    loop {
+        match file.read_at(&mut buffer, at)? {
+            0 => return Ok(true),
+            got if buffer[..got].iter().any(|byte| *byte != 0) => return Ok(false),
+            got => at += got as u64,
+        }
+    }
+}
