@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::{Passed, Pipeline};
 use crate::batch::BatchBuilder;
 use crate::queue::Ticket;
+use crate::reconcile::ScanReason;
 
 /// Somebody, or something, waits for the queue to have passed a ticket.
 pub(super) struct Waiting {
@@ -45,6 +46,7 @@ impl Pipeline {
             self.failure = Some(format!("{error:#}"));
         }
         self.compare_mapped();
+        self.scan_for_barrier();
         let purpose = match checkpoint {
             Some(name) => Purpose::Checkpoint { name, reply },
             None => Purpose::Sync { applied, reply },
@@ -55,6 +57,20 @@ impl Pipeline {
             batch: None,
             purpose,
         });
+    }
+
+    /// Hints tell of programs under the shim only, and nothing else tells of the others: what they
+    /// changed before the barrier is found by a scan that begins after it.
+    fn scan_for_barrier(&mut self) {
+        let reason = match &self.state.scan {
+            Some(scan) if !scan.counts_misses() => scan.reason,
+            _ => ScanReason::Barrier,
+        };
+        if self.may_work()
+            && let Err(error) = self.begin_scan(reason)
+        {
+            self.failure = Some(format!("{error:#}"));
+        }
     }
 
     pub(super) fn begin_settling(&mut self) {

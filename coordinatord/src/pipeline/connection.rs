@@ -159,6 +159,7 @@ impl Pipeline {
         let now = std::time::Instant::now();
         self.scan_listed = None;
         self.state.listing = None;
+        self.state.unknown_hinted = false;
         self.state.troubles.clear();
         self.state.accounts.refresh();
         let scan = Scan::new(reason, now);

@@ -141,6 +141,8 @@ pub struct Pipeline {
     cuts: VecDeque<(SequenceNumber, CutKind, Timestamp)>,
     /// A scan has listed everything; it ends when the hints of its time have been applied.
     scan_listed: Option<ScanListed>,
+    /// The last cut is partial, and the scan that made it so has ended.
+    wants_closing_cut: bool,
     last_scan_end: Option<(Instant, Timestamp)>,
     last_scan_cost: Duration,
     misses: u64,
@@ -207,7 +209,8 @@ impl Pipeline {
     }
 
     fn batch_due(&self, now: Instant) -> Option<Instant> {
-        let waiting = self.state.has_work(now) || self.wants_checkpoint();
+        let closing = self.wants_closing_cut && self.state.scan.is_none();
+        let waiting = self.state.has_work(now) || self.wants_checkpoint() || closing;
         self.processor
             .due(now, waiting && self.may_work(), self.window())
     }
@@ -251,13 +254,18 @@ impl Pipeline {
     fn send(&mut self, outcome: Outcome, now: Instant) -> u64 {
         let builder = match outcome.batch {
             Some(builder) => builder,
-            None if self.wants_checkpoint() => match self.empty_batch() {
-                Some(builder) => builder,
-                None => return 0,
-            },
+            None if self.wants_checkpoint()
+                || self.state.scan.is_none() && self.wants_closing_cut =>
+            {
+                match self.empty_batch() {
+                    Some(builder) => builder,
+                    None => return 0,
+                }
+            }
             None => return 0,
         };
         let checkpoint = self.checkpoint_due();
+        self.wants_closing_cut &= self.state.scan.is_some();
         let kind = self.cut_kind();
         let time = wall_clock();
         let announced = outcome
@@ -288,8 +296,14 @@ impl Pipeline {
 
     /// Nothing proves yet that no unannounced writer was at work while files were read, so no cut is
     /// claimed to be more than it is.
-    fn cut_kind(&self) -> CutKind {
-        if self.state.scan.is_some() {
+    fn cut_kind(&mut self) -> CutKind {
+        let copying = self
+            .state
+            .scan
+            .as_ref()
+            .is_some_and(|scan| !scan.counts_misses());
+        self.wants_closing_cut |= copying;
+        if copying {
             CutKind::Partial
         } else {
             CutKind::Fuzzy
@@ -340,6 +354,7 @@ impl Pipeline {
             stored_point: None,
             cuts: VecDeque::new(),
             scan_listed: None,
+            wants_closing_cut: false,
             last_scan_end: None,
             last_scan_cost: Duration::ZERO,
             misses: 0,

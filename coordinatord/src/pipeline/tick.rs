@@ -7,7 +7,7 @@ use everwrite_protocol::control::ReconcileAnswer;
 
 use super::{Pipeline, ScanListed, TICK};
 use crate::clock::wall_clock;
-use crate::reconcile::ScanReason;
+use crate::reconcile::{Scan, ScanReason};
 use everwrite_protocol::ids::SequenceNumber;
 
 /// A background scan costs at most one part in so many of the time.
@@ -39,9 +39,16 @@ impl Pipeline {
 
     /// Time for a comparison that nobody asked for?
     fn is_scan_due(&self, now: Instant) -> bool {
-        let interval = Duration::from_secs(self.config.scan.interval_s);
+        let configured = Duration::from_secs(self.config.scan.interval_s);
+        // Hints about what the index does not know: outside all roots, or in a directory that was
+        // made without a hint.
+        let interval = if self.state.unknown_hinted {
+            configured.min(TICK)
+        } else {
+            configured
+        };
         let rest = interval.max(self.last_scan_cost.saturating_mul(SCAN_SHARE));
-        !interval.is_zero()
+        !configured.is_zero()
             && self.state.scan.is_none()
             && self
                 .last_scan_end
@@ -97,12 +104,7 @@ impl Pipeline {
         let Some(mut listed) = self.scan_listed else {
             return;
         };
-        if self
-            .state
-            .scan
-            .as_ref()
-            .is_some_and(|scan| scan.reason == ScanReason::Check)
-        {
+        if self.state.scan.as_ref().is_some_and(Scan::counts_misses) {
             return;
         }
         if listed.batch.is_none() && self.has_passed(listed.ticket) {
@@ -120,11 +122,7 @@ impl Pipeline {
     /// Any other scan ends when what it queued is done and the hints of its time are in: before,
     /// what it found can't be told from what was announced.
     pub(super) fn end_check_scan(&mut self) {
-        let check = self
-            .state
-            .scan
-            .as_ref()
-            .is_some_and(|scan| scan.reason == ScanReason::Check);
+        let check = self.state.scan.as_ref().is_some_and(Scan::counts_misses);
         if check && self.scan_listed.is_some() && !self.state.has_background() {
             self.end_scan();
         }

@@ -17,6 +17,8 @@ pub enum ScanReason {
     Gap,
     /// Asked for, or in the background: what it finds and nobody announced is a miss.
     Check,
+    /// For a barrier, which promises more than hints alone can keep. Also counts misses.
+    Barrier,
 }
 
 /// Missed paths kept by name.
@@ -66,24 +68,29 @@ impl Scan {
         }
     }
 
+    /// Are differences that nobody announced misses?
+    pub fn counts_misses(&self) -> bool {
+        matches!(self.reason, ScanReason::Check | ScanReason::Barrier)
+    }
+
     /// `usual`, unless nobody waits for this scan.
     pub fn mark_of(&self, usual: Ticket) -> Ticket {
         match self.reason {
             ScanReason::Check => Ticket::BACKGROUND,
-            ScanReason::Initial | ScanReason::Gap => usual,
+            ScanReason::Initial | ScanReason::Gap | ScanReason::Barrier => usual,
         }
     }
 
     /// A difference was found for which no hint is waiting.
     pub fn difference(&mut self, inode: Inode, path: Vec<u8>) {
-        if self.reason == ScanReason::Check {
+        if self.counts_misses() {
             self.candidates.push((inode, path));
         }
     }
 
     /// A hint for this inode came in.
     pub fn hint(&mut self, inode: Inode) {
-        if self.reason == ScanReason::Check {
+        if self.counts_misses() {
             self.hinted.insert(inode);
         }
     }

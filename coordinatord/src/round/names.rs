@@ -55,6 +55,7 @@ impl Round<'_> {
             .index
             .by_inode(directory.device, directory.inode, 0)?
         else {
+            self.state.unknown_hinted = true;
             return Ok(());
         };
         match self.open_directory(&row, mark)? {

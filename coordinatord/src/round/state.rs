@@ -48,6 +48,8 @@ pub struct State {
     pub troubles: BTreeMap<PathBuf, String>,
     /// Tries to find a directory that is not where the index has it.
     pub attempts: HashMap<Inode, u8>,
+    /// A hint came about an inode that the index does not know.
+    pub unknown_hinted: bool,
     /// Look at delayed names and resting files now: somebody waits.
     pub hurry: bool,
     /// Bytes read from protected files since start.
@@ -154,6 +156,7 @@ impl State {
             mapped: HashMap::new(),
             troubles: BTreeMap::new(),
             attempts: HashMap::new(),
+            unknown_hinted: false,
             hurry: false,
             bytes_read: 0,
             files,
