@@ -6,20 +6,25 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use everwrite_protocol::local::Refusal;
 use interprocess::local_socket::traits::Listener as _;
 use interprocess::local_socket::{Listener, Stream};
-use rustix::event::{Timespec, epoll, eventfd};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use tokio::sync::oneshot;
 
 use super::greeting::{Greeting, Heard};
 use super::hall::Hall;
+use super::reader::News;
 
 /// Time for a peer to say its hello.
 const HELLO_TIME: Duration = Duration::from_secs(1);
 /// Peers that may be about to say hello; one more sends the oldest away.
 const GREETINGS_MAX: usize = 256;
+/// Knocks that are heard before a barrier; the kernel keeps no more waiting (`net.core.somaxconn`).
+const BACKLOG_MAX: usize = 4096;
 /// Time between two signs of life.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// Rest after a failed accept, so that a lack of descriptors does not become a busy loop.
@@ -27,7 +32,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(20);
 
 const LISTENER: u64 = 0;
 const ENDS: u64 = 1;
-const STOP: u64 = 2;
+const ORDER: u64 = 2;
 const FIRST_PEER: u64 = 3;
 
 /// The thread's state.
@@ -39,6 +44,9 @@ pub(super) struct Door {
     peers: BTreeMap<u64, Peer>,
     next_token: u64,
     beat_at: Instant,
+    ordered: mpsc::Receiver<Order>,
+    wake: Arc<OwnedFd>,
+    stopped: bool,
 }
 
 struct Peer {
@@ -47,24 +55,48 @@ struct Peer {
     until: Instant,
 }
 
-/// Ends the door's thread.
-#[derive(Debug)]
-pub(super) struct Stop(OwnedFd);
+/// What the door is asked from outside.
+enum Order {
+    /// Somebody waits until all that was said so far is sent: who knocked before comes in first.
+    Barrier(oneshot::Sender<()>),
+    /// The end.
+    Stop,
+}
 
-impl Stop {
-    pub(super) fn now(&self) {
-        // Only a full counter can refuse, and that is readable already.
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+/// Reaches the door's thread.
+pub(super) struct Caller {
+    orders: mpsc::Sender<Order>,
+    wake: Arc<OwnedFd>,
+}
+
+impl Caller {
+    /// Asks for a barrier; `done` is answered, or dropped when nobody listens any more.
+    pub(super) fn barrier(&self, done: oneshot::Sender<()>) {
+        self.order(Order::Barrier(done));
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(&self) {
+        self.order(Order::Stop);
+    }
+
+    fn order(&self, order: Order) {
+        if self.orders.send(order).is_ok() {
+            // Only a full counter can refuse, and that is readable already.
+            let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        }
     }
 }
 
 impl Door {
-    pub(super) fn new(hall: Hall, listener: Listener) -> io::Result<(Self, Stop)> {
+    pub(super) fn new(hall: Hall, listener: Listener) -> io::Result<(Self, Caller)> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let stop = eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?;
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let wake = Arc::new(eventfd(0, flags)?);
+        let (orders, ordered) = mpsc::channel();
         let Listener::UdSocket(socket) = &listener;
         watch(&epoll, socket.as_fd(), LISTENER, epoll::EventFlags::IN)?;
-        watch(&epoll, stop.as_fd(), STOP, epoll::EventFlags::IN)?;
+        watch(&epoll, wake.as_fd(), ORDER, epoll::EventFlags::IN)?;
         // Each new end is a new edge; that it is dealt with is the reader's business.
         let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
         watch(&epoll, hall.ends.as_fd(), ENDS, edge)?;
@@ -75,18 +107,22 @@ impl Door {
             peers: BTreeMap::new(),
             next_token: FIRST_PEER,
             beat_at: Instant::now(),
+            ordered,
+            wake: Arc::clone(&wake),
+            stopped: false,
         };
-        Ok((door, Stop(stop)))
+        Ok((door, Caller { orders, wake }))
     }
 
     /// Opens to everyone who knocks, until told to stop.
     pub(super) fn run(mut self) {
-        loop {
+        hurry();
+        while !self.stopped {
             for token in self.wait() {
                 match token {
-                    STOP => return,
+                    ORDER => self.obey(),
                     ENDS => self.hall.bell.ring(),
-                    LISTENER => self.accept(),
+                    LISTENER => drop(self.accept()),
                     peer => self.listen_again(peer),
                 }
             }
@@ -94,6 +130,31 @@ impl Door {
             self.beat(now);
             self.put_off_late(now);
         }
+    }
+
+    fn obey(&mut self) {
+        let mut count = [0; 8];
+        // Empty when an order before took this one along.
+        let _ = rustix::io::read(&self.wake, &mut count);
+        while let Ok(order) = self.ordered.try_recv() {
+            match order {
+                Order::Stop => self.stopped = true,
+                Order::Barrier(done) => {
+                    self.let_all_in();
+                    self.hall.tell(News::Barrier(done));
+                }
+            }
+        }
+    }
+
+    /// Lets in, or puts off, everyone who has knocked so far.
+    fn let_all_in(&mut self) {
+        let mut knocks = 0;
+        while knocks < BACKLOG_MAX && self.accept() {
+            knocks += 1;
+        }
+        let peers: Vec<u64> = self.peers.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.listen_again(peer));
     }
 
     fn wait(&self) -> Vec<u64> {
@@ -122,13 +183,18 @@ impl Door {
         }
     }
 
-    fn accept(&mut self) {
+    /// True when somebody stood there.
+    fn accept(&mut self) -> bool {
         match self.listener.accept() {
-            Ok(stream) => self.greet(stream),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(stream) => {
+                self.greet(stream);
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => {
                 tracing::warn!(%error, "can't let a process in; it will knock again");
                 std::thread::sleep(ACCEPT_REST);
+                false
             }
         }
     }
@@ -194,6 +260,14 @@ impl Door {
         {
             self.hall.put_off(peer.stream);
         }
+    }
+}
+
+/// Programs wait for this thread, if only for a moment: it goes before others where that is allowed.
+fn hurry() {
+    const NICE: i32 = -10;
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "the door runs at ordinary priority");
     }
 }
 

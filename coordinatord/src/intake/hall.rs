@@ -23,7 +23,7 @@ use super::lane::Lane;
 use super::memory::{self, Shared};
 use super::origins::Origins;
 use super::policy::Policy;
-use super::process::{self, ProcessKey};
+use super::process::{self, ProcessKey, Program};
 use super::reader::News;
 use super::room::Room;
 use super::segment::SegmentReader;
@@ -74,20 +74,21 @@ impl Hall {
         let (peer, user) = credentials(stream)?;
         let owner = process::owner(peer, hello.pid);
         let ended = || io::Error::other("it has ended");
-        let process = ProcessKey::of(owner).ok_or_else(ended)?;
+        let program = Program::of(owner.pid).ok_or_else(ended)?;
+        let process = program.process;
         let crowded = || io::Error::other("too many processes are attached");
-        let place = self.room.enter(user, owner).ok_or_else(crowded)?;
-        let descriptor = open_process(owner)?;
+        let place = self.room.enter(user, owner.pid).ok_or_else(crowded)?;
+        let descriptor = open_process(owner.pid)?;
         let (file, segment) = memory::sealed::<Segment>("everwrite-segment")?;
         fill_header(&segment, hello.pid, self.policy.epoch());
         self.ends.watch(descriptor.as_fd(), token)?;
         self.tell(News::Lane(Box::new(Lane {
             token,
-            origin: self.origins.id(process::origin(process, user)),
+            origin: self.origins.id(program.origin(user)),
             process,
             segment,
             _process_descriptor: descriptor,
-            namespaced: process::is_namespaced(owner),
+            namespaced: owner.namespaced,
             _place: place,
             reader: SegmentReader::new(),
             active_at: Instant::now(),

@@ -58,7 +58,7 @@ pub use hint::{Hint, OriginId, What};
 pub use policy::coordinator_is_alive;
 
 use bell::Bell;
-use door::{Door, Stop};
+use door::{Caller, Door};
 use ends::Ends;
 use hall::Hall;
 use policy::Policy;
@@ -69,7 +69,7 @@ use socket::Claim;
 pub struct Intake {
     hall: Hall,
     figures: Arc<Figures>,
-    stop: Stop,
+    door: Caller,
     threads: Vec<JoinHandle<()>>,
     _claim: Claim,
 }
@@ -92,7 +92,7 @@ impl Intake {
             ends: Arc::new(Ends::new().map_err(resources("watch for the end of processes"))?),
             news,
         };
-        let (door, stop) =
+        let (door, caller) =
             Door::new(hall.clone(), listener).map_err(resources("wait at the local socket"))?;
         let figures = Arc::<Figures>::default();
         let reader = Reader::new(
@@ -105,7 +105,7 @@ impl Intake {
         let mut intake = Self {
             hall,
             figures,
-            stop,
+            door: caller,
             threads: Vec::new(),
             _claim: claim,
         };
@@ -134,11 +134,9 @@ impl Intake {
     /// Whoever receives the hints must go on receiving while this is awaited: the channel is bounded.
     pub async fn barrier(&self) {
         let (done, wait) = oneshot::channel();
-        if self.hall.news.send(News::Barrier(done)).is_ok() {
-            self.hall.bell.ring();
-            // An error means that the reader has stopped: nothing is sent any more.
-            let _ = wait.await;
-        }
+        self.door.barrier(done);
+        // An error means that the intake has stopped: nothing is sent any more.
+        let _ = wait.await;
     }
 
     /// Who `id` was.
@@ -169,7 +167,7 @@ impl Intake {
 
 impl Drop for Intake {
     fn drop(&mut self) {
-        self.stop.now();
+        self.door.stop();
         self.hall.tell(News::Stop);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {

@@ -25,55 +25,89 @@ pub(super) struct ProcessKey {
 impl ProcessKey {
     /// `None` when there is no such process (any more).
     pub(super) fn of(pid: u32) -> Option<Self> {
-        Some(Self {
-            pid,
-            started_ticks: started_ticks(pid)?,
-        })
+        Some(Program::of(pid)?.process)
     }
 
     /// Is it still there (running, or dead and not yet waited for)?
     pub(super) fn exists(self) -> bool {
-        started_ticks(self.pid) == Some(self.started_ticks)
+        Self::of(self.pid) == Some(self)
     }
 }
 
-/// Who the process is. `user` is what the kernel said of the socket's peer.
-pub(super) fn origin(process: ProcessKey, user: u32) -> Origin {
-    let pid = process.pid;
-    let program = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let executable = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    Origin {
-        pid,
-        uid: user,
-        started_ticks: process.started_ticks,
-        program: String::from_utf8_lossy(program.trim_ascii_end()).into_owned(),
-        executable: short_text(&executable),
+/// What `/proc/pid/stat` says of a process.
+pub(super) struct Program {
+    /// Which process.
+    pub(super) process: ProcessKey,
+    /// Its short name.
+    name: String,
+}
+
+impl Program {
+    /// `None` when there is no such process (any more).
+    pub(super) fn of(pid: u32) -> Option<Self> {
+        let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        // The second field is a name in parentheses that may hold anything.
+        let from = text.iter().position(|byte| *byte == b'(')? + 1;
+        let to = text.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(text.get(to + 1..)?).ok()?;
+        let started_ticks = rest.split_ascii_whitespace().nth(19)?.parse().ok()?;
+        Some(Self {
+            process: ProcessKey { pid, started_ticks },
+            name: String::from_utf8_lossy(text.get(from..to)?).into_owned(),
+        })
     }
+
+    /// Who it is. `user` is what the kernel said of the socket's peer.
+    pub(super) fn origin(self, user: u32) -> Origin {
+        let ProcessKey { pid, started_ticks } = self.process;
+        let executable = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        Origin {
+            pid,
+            uid: user,
+            started_ticks,
+            program: self.name,
+            executable: short_text(&executable),
+        }
+    }
+}
+
+/// Whose memory a shim speaks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Owner {
+    pub(super) pid: u32,
+    /// It calls itself by another number than we do: then its thread numbers mean nothing here.
+    pub(super) namespaced: bool,
 }
 
 /// The process whose memory a shim speaks for: the peer itself, or, in a `vfork(2)` child that runs
 /// in its parent's memory, the ancestor that calls itself `claimed`. In doubt the peer.
-pub(super) fn owner(peer: u32, claimed: u32) -> u32 {
+pub(super) fn owner(peer: u32, claimed: u32) -> Owner {
+    if peer == claimed {
+        return Owner {
+            pid: peer,
+            namespaced: false,
+        };
+    }
     let mut candidate = peer;
     for _ in 0..ANCESTORS_MAX {
         let Some(status) = Status::of(candidate) else {
             break;
         };
         if status.own_pid == claimed {
-            return candidate;
+            return Owner {
+                pid: candidate,
+                namespaced: claimed != candidate,
+            };
         }
         match status.parent {
             0 | 1 => break,
             parent => candidate = parent,
         }
     }
-    peer
-}
-
-/// Does the process call itself by another number than we do? Then its thread numbers mean nothing
-/// here.
-pub(super) fn is_namespaced(pid: u32) -> bool {
-    Status::of(pid).is_none_or(|status| status.own_pid != pid)
+    Owner {
+        pid: peer,
+        namespaced: true,
+    }
 }
 
 /// Is there a thread of this number? In doubt, yes.
@@ -103,14 +137,6 @@ impl Status {
     }
 }
 
-/// Field 22 of `/proc/pid/stat`; the second is a name in parentheses that may hold anything.
-fn started_ticks(pid: u32) -> Option<u64> {
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let behind_name = text.iter().rposition(|byte| *byte == b')')? + 1;
-    let rest = std::str::from_utf8(&text[behind_name..]).ok()?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
-}
-
 fn short_text(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();
     String::from_utf8_lossy(&bytes[..bytes.len().min(EXECUTABLE_BYTES_MAX)]).into_owned()
@@ -118,34 +144,57 @@ fn short_text(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
 
-    #[test]
-    fn knows_a_process_while_it_lives() {
-        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-        let key = ProcessKey::of(child.id()).unwrap();
-        assert!(key.exists() && thread_exists(child.id()));
-        let who = origin(key, 7);
-        assert_eq!((who.pid, who.uid), (child.id(), 7));
-        assert!(who.started_ticks > 0);
+    fn program() -> Child {
+        Command::new("cat").stdin(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn end(mut child: Child) {
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn knows_a_process_while_it_lives() {
+        let child = program();
+        let key = ProcessKey::of(child.id()).unwrap();
+        assert!(key.exists() && thread_exists(child.id()));
+        let who = Program::of(key.pid).unwrap().origin(7);
+        assert_eq!((who.pid, who.uid), (child.id(), 7));
+        assert!(who.started_ticks > 0);
+        end(child);
         assert!(!key.exists() && !thread_exists(key.pid));
-        assert_eq!(origin(key, 7).executable, "");
+        assert!(Program::of(key.pid).is_none());
+    }
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let name = "a ) ( b";
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            let found = thread.spawn_scoped(scope, || {
+                Program::of(rustix::thread::gettid().as_raw_pid() as u32)
+            });
+            assert_eq!(found.unwrap().join().unwrap().unwrap().name, name);
+        });
     }
 
     #[test]
     fn the_owner_is_the_peer_or_an_ancestor_and_never_a_stranger() {
-        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let child = program();
         let own = std::process::id();
-        assert_eq!(owner(child.id(), child.id()), child.id());
-        assert_eq!(owner(child.id(), own), own);
-        assert_eq!(owner(own, child.id()), own);
-        assert_eq!(owner(own, u32::MAX), own);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        assert_eq!(owner(child.id(), child.id()).pid, child.id());
+        let expected = Owner {
+            pid: own,
+            namespaced: false,
+        };
+        assert_eq!(owner(child.id(), own), expected);
+        assert_eq!(owner(own, child.id()).pid, own);
+        assert_eq!(owner(own, u32::MAX).pid, own);
+        end(child);
     }
 
     #[test]

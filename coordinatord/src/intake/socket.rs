@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use everwrite_protocol::local::SOCKET_FILE_NAME;
 use interprocess::local_socket::{
@@ -18,6 +19,10 @@ use super::error::{IntakeError, SOCKET_PATH_BYTES_MAX};
 /// File in the run directory whose lock says that a coordinator uses it. Readable by its owner only:
 /// a lock on a file that others can open could be held by them.
 const LOCK_FILE_NAME: &str = "intake.lock";
+
+/// How long the claim is tried for, and the rest between two tries.
+const CLAIM_TIME: Duration = Duration::from_millis(500);
+const CLAIM_REST: Duration = Duration::from_millis(10);
 
 /// The claim on a run directory; given up when dropped.
 #[derive(Debug)]
@@ -44,13 +49,25 @@ pub(super) fn claim(run_directory: &Path) -> Result<Claim, IntakeError> {
             path: path.clone(),
             source,
         })?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+    match patiently(|| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(Claim { _lock: lock }),
         Err(Errno::WOULDBLOCK) => Err(IntakeError::AlreadyRunning { path }),
         Err(error) => Err(IntakeError::RunDirectory {
             path,
             source: error.into(),
         }),
+    }
+}
+
+/// Tries for a moment: a coordinator that has just ended may have left the lock to a child that is
+/// between `fork(2)` and `execve(2)`.
+fn patiently(lock: impl Fn() -> rustix::io::Result<()>) -> rustix::io::Result<()> {
+    let end = Instant::now() + CLAIM_TIME;
+    loop {
+        match lock() {
+            Err(Errno::WOULDBLOCK) if Instant::now() < end => std::thread::sleep(CLAIM_REST),
+            result => return result,
+        }
     }
 }
 

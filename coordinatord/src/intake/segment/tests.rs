@@ -321,7 +321,7 @@ fn mappings_end_with_the_last_or_with_the_process() {
     model.reader.tell_open(&mut |what| open.push(what));
     assert_eq!(open, [whole(1)]);
     model.call(call(operation::UNMAP));
-    assert_eq!(model.visit(Visit::Poll), [unmapped.clone()]);
+    assert_eq!(model.visit(Visit::Poll), std::slice::from_ref(&unmapped));
     model.call(call(operation::MAP));
     model.visit(Visit::Poll);
     assert_eq!(model.visit(Visit::Last), [unmapped]);
