@@ -1,0 +1,71 @@
+//! What processes go through: fork, exec, many at once, ends of all kinds.
+
+use everwrite_coordinatord::intake::What;
+use harness::run;
+
+use crate::ear::Ear;
+
+#[test]
+fn a_storm_of_short_processes() {
+    Ear::new().hears_all_of(|ear| {
+        ear.shell("for i in $(seq 150); do sh -c \"echo $i > f$i\" & done; wait");
+    });
+}
+
+#[test]
+fn many_processes_write_one_file() {
+    Ear::new().hears_all_of(|ear| {
+        ear.shell(
+            "for i in 1 2 3 4 5 6 7 8; do
+               (for j in $(seq 40); do printf \"$i.$j \" >> log; printf $i | dd of=fixed bs=1 \
+                 seek=$((i * 40 + j)) conv=notrunc status=none; done) & done; wait",
+        );
+    });
+}
+
+#[test]
+fn an_image_that_is_replaced() {
+    Ear::new().hears_all_of(|ear| {
+        ear.shell("exec 3> a; printf one >&3; exec sh -c 'printf two >&3; exec dd if=/proc/uptime of=b status=none'");
+    });
+}
+
+#[test]
+fn children_share_the_offset_of_their_parent() {
+    Ear::new().hears_all_of(|ear| {
+        ear.shell("{ printf one; sh -c 'printf two'; (printf three); printf four; } > a");
+    });
+}
+
+#[test]
+fn a_program_that_ends_without_closing() {
+    let script = "import os; fd = os.open('a', os.O_WRONLY | os.O_CREAT)
+for i in range(3): os.write(fd, b'x' * 1000)
+os._exit(0)";
+    let mut ear = Ear::new();
+    ear.hears_all_of(|ear| drop(run(ear.command("python3").arg("-c").arg(script)).success()));
+}
+
+#[test]
+fn who_it_was_is_known() {
+    let mut ear = Ear::new();
+    ear.said();
+    ear.shell("dd if=/proc/uptime of=a status=none");
+    let heard = ear.heard();
+    let write = heard
+        .iter()
+        .find(|hint| matches!(hint.what, What::Write { .. }))
+        .unwrap();
+    let origin = ear.intake.as_ref().unwrap().origin(write.origin);
+    assert_eq!(origin.program, "dd");
+    assert!(origin.executable.ends_with("/dd"), "{origin:?}");
+    assert!(origin.pid > 0 && origin.started_ticks > 0);
+}
+
+#[test]
+fn processes_that_have_ended_leave_nothing_behind() {
+    let mut ear = Ear::new();
+    ear.shell("for i in $(seq 20); do sh -c \"echo $i > f$i\"; done");
+    ear.said();
+    assert_eq!(ear.intake.as_ref().unwrap().statistics().processes, 0);
+}

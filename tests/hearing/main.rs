@@ -1,0 +1,13 @@
+//! What the intake hears of real programs under the real shim.
+//!
+//! The oracle is the disk: every byte and every name that is different afterwards must have been
+//! hinted at ([`difference`]). "Look everywhere" does not count, unless a test provokes it.
+
+mod difference;
+mod ear;
+mod figures;
+mod kills;
+mod lives;
+mod programs;
+mod snapshot;
+mod switch;

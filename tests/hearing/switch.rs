@@ -1,0 +1,121 @@
+//! A coordinator that comes and goes, and the switch, under programs that go on.
+
+use std::io::Write;
+use std::process::{Child, Stdio};
+
+use everwrite_coordinatord::intake::What;
+use harness::{DEADLINE, wait_for, wait_until};
+
+use crate::difference::missed;
+use crate::ear::Ear;
+
+/// A shell under the shim that does one line at a time.
+struct Shell {
+    child: Child,
+    done: u32,
+}
+
+impl Shell {
+    fn new(ear: &Ear) -> Self {
+        let child = ear.command("sh").stdin(Stdio::piped()).spawn().unwrap();
+        Self { child, done: 0 }
+    }
+
+    /// Has it do `line`, and waits until it has.
+    fn does(&mut self, ear: &Ear, line: &str) {
+        self.done += 1;
+        let mark = ear.place.path().join(format!("done{}", self.done));
+        let input = self.child.stdin.as_mut().unwrap();
+        writeln!(input, "{line}; echo > {}", mark.display()).unwrap();
+        wait_until(line, || mark.exists());
+    }
+
+    fn ends(mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_program_that_goes_on_is_heard_by_the_next_coordinator() {
+    let mut ear = Ear::new();
+    let mut shell = Shell::new(&ear);
+    shell.does(&ear, "exec 3> log; printf before >&3");
+    ear.said();
+    ear.stop();
+    shell.does(&ear, "printf unheard >&3; printf x > other");
+    ear.start();
+    ear.hears_all_of(|ear| shell.does(ear, "printf after >&3; printf y > third"));
+    shell.ends();
+}
+
+#[test]
+fn a_program_that_began_before_the_first_coordinator_is_heard() {
+    let mut ear = Ear::new();
+    ear.stop();
+    std::fs::remove_file(ear.place.path().join("run/policy")).unwrap();
+    let mut shell = Shell::new(&ear);
+    shell.does(&ear, "printf unheard > a");
+    ear.start();
+    // It looks for a coordinator once a second; what it does before is found by the look for latecomers.
+    let everything = |said: &[What]| said.contains(&What::Everything);
+    wait_for("a look for latecomers", DEADLINE, || {
+        everything(&ear.said()).then_some(())
+    });
+    ear.hears_all_of(|ear| shell.does(ear, "printf heard > b"));
+    shell.ends();
+}
+
+#[test]
+fn off_is_silent_and_on_is_heard_at_once() {
+    let mut ear = Ear::new();
+    let mut shell = Shell::new(&ear);
+    shell.does(&ear, "printf one > a");
+    assert!(!ear.said().is_empty());
+    ear.intake.as_ref().unwrap().set_switch(false);
+    shell.does(&ear, "printf two > a; mv a b");
+    assert_eq!(ear.said(), []);
+    ear.intake.as_ref().unwrap().set_switch(true);
+    ear.hears_all_of(|ear| shell.does(ear, "printf three >> b; mkdir c"));
+    shell.ends();
+}
+
+#[test]
+fn a_device_that_is_added_is_heard_at_once() {
+    let mut ear = Ear::new();
+    ear.intake.as_ref().unwrap().set_devices(&[]).unwrap();
+    let mut shell = Shell::new(&ear);
+    shell.does(&ear, "exec 3> a; printf one >&3");
+    assert_eq!(ear.said(), []);
+    ear.intake
+        .as_ref()
+        .unwrap()
+        .set_devices(&[ear.device()])
+        .unwrap();
+    ear.hears_all_of(|ear| shell.does(ear, "printf two >&3; printf three > b"));
+    shell.ends();
+}
+
+#[test]
+fn nothing_is_lost_when_the_epoch_changes_under_busy_programs() {
+    let mut ear = Ear::new();
+    let before = ear.snapshot();
+    let mut writer = ear
+        .command("sh")
+        .arg("-c")
+        .arg("for i in $(seq 300); do echo $i >> log; echo $i > f$i; done")
+        .spawn()
+        .unwrap();
+    let mut said = Vec::new();
+    for turn in 1..=8 {
+        let mark = ear.tree.join(format!("f{}", turn * 30));
+        wait_until("some progress", || mark.exists());
+        let devices = [ear.device(), 1_000_000 + turn];
+        ear.intake.as_ref().unwrap().set_devices(&devices).unwrap();
+        said.extend(ear.said());
+    }
+    assert!(writer.wait().unwrap().success());
+    said.extend(ear.said());
+    let missed = missed(&before, &ear.snapshot(), &said);
+    assert!(missed.is_empty() && ear.lost() == 0, "{missed:#?}");
+}
