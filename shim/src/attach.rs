@@ -106,6 +106,17 @@ fn attach(page: &PolicyPage) -> Result<Lane, Absence> {
     }
 }
 
+/// Attaches, and so passes on what was remembered, without regard to earlier failures.
+pub(crate) fn last_attempt(page: &PolicyPage) {
+    if let Some(state) = process::known_state()
+        && state.retry_at_ms.load(Relaxed) != u64::MAX
+    {
+        state.retry_at_ms.store(0, Relaxed);
+    }
+    // Without a coordinator there is nobody to tell.
+    let _ = lane(page);
+}
+
 /// The right to attach, of one thread at a time.
 struct Turn<'a>(&'a AtomicU32);
 
@@ -187,6 +198,7 @@ enum Failure {
 }
 
 /// One exchange: length byte and [`Hello`] up, length byte and [`Welcome`] back.
+#[inline(never)]
 fn ask(owner: u32, epoch: u64) -> Result<(*mut Segment, *mut Doorbell), Failure> {
     let mut hello = [0u8; HELLO_BYTES_MAX + 1];
     let (length, body) = hello.split_first_mut().ok_or(Failure::Exchange)?;
@@ -218,6 +230,7 @@ fn ask(owner: u32, epoch: u64) -> Result<(*mut Segment, *mut Doorbell), Failure>
     }
 }
 
+#[inline(never)]
 fn map_both(segment: c_int, doorbell: c_int) -> Option<(*mut Segment, *mut Doorbell)> {
     let address = map_shared(segment, SEGMENT_BYTES)?;
     let mapped = address as *mut Segment;
@@ -236,6 +249,7 @@ fn map_both(segment: c_int, doorbell: c_int) -> Option<(*mut Segment, *mut Doorb
 }
 
 /// Maps shared memory of exactly `bytes`, which a `fork` child is not to have.
+#[inline(never)]
 fn map_shared(descriptor: c_int, bytes: usize) -> Option<usize> {
     let size = kernel::descriptor_status(descriptor).ok()?.size;
     if size != bytes as i64 {

@@ -22,8 +22,8 @@ pub(crate) struct Path {
 }
 
 /// In the place of an argument that the function does not have: the working directory, no flags, an
-/// unknown length.
-pub(crate) const NONE: Argument = u8::MAX;
+/// unknown length. The word in this place is always 0.
+pub(crate) const NONE: Argument = 7;
 
 /// A path relative to the working directory.
 pub(crate) const fn here(path: Argument) -> Path {
@@ -144,16 +144,20 @@ pub(crate) enum Call {
     ByNumber,
 }
 
-/// The words that a call was made with: six in registers, and the seventh, for those that have it.
-pub(crate) type Words = [usize; 7];
+/// The words that a call was made with: six in registers, the seventh for those that have it, and 0.
+pub(crate) type Words = [usize; 8];
 
 /// Reads arguments of a call.
 #[derive(Clone, Copy)]
-pub(crate) struct Arguments<'a>(pub(crate) &'a [usize]);
+pub(crate) struct Arguments<'a>(pub(crate) &'a Words);
 
 impl Arguments<'_> {
     fn word(self, argument: Argument) -> usize {
-        self.0.get(usize::from(argument)).copied().unwrap_or(0)
+        let Self(words) = self;
+        words
+            .get(usize::from(argument & NONE))
+            .copied()
+            .unwrap_or(0)
     }
 
     fn int(self, argument: Argument) -> c_int {
@@ -357,11 +361,9 @@ fn before_name(call: Call, words: Arguments<'_>, pending: &mut Pending) {
         }
         Call::Seek => descriptor::settle(words.int(0)),
         Call::ByNumber => {
-            let Arguments([number, behind @ ..]) = words else {
-                return;
-            };
-            if let Some(call) = decode::call(*number) {
-                before(call, Arguments(behind), pending);
+            let Arguments(&[number, a, b, c, d, e, f, _]) = words;
+            if let Some(call) = decode::call(number) {
+                before(call, Arguments(&[a, b, c, d, e, f, 0, 0]), pending);
             }
         }
         _ => before_process(call, words),

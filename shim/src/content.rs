@@ -27,6 +27,7 @@ struct CloneRange {
     offset: u64,
 }
 
+#[inline(never)]
 fn announced(descriptor: c_int, change: Change) -> Announced {
     match descriptor::watched(descriptor) {
         Some((page, known)) => Announced::Range(range::announce(page, known.file, change)),
@@ -41,6 +42,7 @@ pub(crate) enum Plain {
 }
 
 impl Plain {
+    #[inline(never)]
     pub(crate) fn end(&self, result: isize) {
         match self {
             Self::Append(ticket) => end_write(ticket, result),
@@ -52,6 +54,15 @@ impl Plain {
 /// Announces a write at the file offset, or at the end.
 #[inline(always)]
 pub(crate) fn begin_write(descriptor: c_int, length: u64) -> Option<Plain> {
+    if descriptor::matters(descriptor) {
+        begin_plain(descriptor, length)
+    } else {
+        None
+    }
+}
+
+#[inline(never)]
+fn begin_plain(descriptor: c_int, length: u64) -> Option<Plain> {
     let (page, known) = descriptor::watched(descriptor)?;
     Some(if known.appends() {
         let change = Change::new(operation::APPEND, 0, length);
@@ -63,7 +74,7 @@ pub(crate) fn begin_write(descriptor: c_int, length: u64) -> Option<Plain> {
 
 #[inline(never)]
 pub(crate) fn write(descriptor: c_int, length: u64, pending: &mut Pending) {
-    pending.change = match begin_write(descriptor, length) {
+    pending.change = match begin_plain(descriptor, length) {
         Some(Plain::Append(ticket)) => Announced::Write(ticket),
         Some(Plain::Run(ticket)) => Announced::Run(ticket),
         None => Announced::Nothing,
@@ -73,6 +84,15 @@ pub(crate) fn write(descriptor: c_int, length: u64, pending: &mut Pending) {
 /// Announces a write at an offset. A file opened for appending grows at its end all the same.
 #[inline(always)]
 pub(crate) fn begin_write_at(descriptor: c_int, offset: i64, length: u64) -> Option<range::Ticket> {
+    if descriptor::matters(descriptor) {
+        begin_at(descriptor, offset, length)
+    } else {
+        None
+    }
+}
+
+#[inline(never)]
+fn begin_at(descriptor: c_int, offset: i64, length: u64) -> Option<range::Ticket> {
     let (page, known) = descriptor::watched(descriptor)?;
     let change = match u64::try_from(offset) {
         _ if known.appends() => Change::new(operation::APPEND, 0, length),
@@ -84,6 +104,7 @@ pub(crate) fn begin_write_at(descriptor: c_int, offset: i64, length: u64) -> Opt
 }
 
 /// A write returned with how much it wrote.
+#[inline(never)]
 pub(crate) fn end_write(ticket: &range::Ticket, result: isize) {
     match u64::try_from(result) {
         Ok(wrote) => ticket.wrote(wrote),
@@ -93,7 +114,7 @@ pub(crate) fn end_write(ticket: &range::Ticket, result: isize) {
 }
 
 pub(crate) fn write_at(descriptor: c_int, offset: i64, length: u64, pending: &mut Pending) {
-    if let Some(ticket) = begin_write_at(descriptor, offset, length) {
+    if let Some(ticket) = begin_at(descriptor, offset, length) {
         pending.change = Announced::Write(ticket);
     }
 }
@@ -120,6 +141,7 @@ pub(crate) fn write_at_pointer(descriptor: c_int, offset: *const i64, pending: &
     }
 }
 
+#[inline(never)]
 pub(crate) fn change(descriptor: c_int, change: Change, pending: &mut Pending) {
     pending.change = announced(descriptor, change);
 }

@@ -93,8 +93,15 @@ impl Known {
     }
 }
 
-/// What `descriptor` stands for, if that is a file that may be protected.
+/// Whether `descriptor` may stand for a file: one load and one compare for pipes, sockets, terminals.
 #[inline(always)]
+pub(crate) fn matters(descriptor: c_int) -> bool {
+    let entry = LOWER_TABLE.get(descriptor as u32 as usize);
+    entry.is_none_or(|entry| entry.state.load(Relaxed) != OTHER)
+}
+
+/// What `descriptor` stands for, if that is a file that may be protected.
+#[inline(never)]
 pub(crate) fn watched(descriptor: c_int) -> Option<(&'static PolicyPage, Known)> {
     let Some(entry) = entry(descriptor) else {
         return look_up(descriptor, None);
@@ -268,7 +275,7 @@ impl Filling {
 }
 
 /// Makes an entry unknown. The descriptor is closed, or stands for something new, by now or soon.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn forget(descriptor: c_int) {
     if let Some(entry) = entry(descriptor)
         && entry.state.load(Relaxed) != UNKNOWN
@@ -277,7 +284,7 @@ pub(crate) fn forget(descriptor: c_int) {
     }
 }
 
-#[inline(never)]
+#[inline(always)]
 fn forget_entry(descriptor: c_int, entry: &'static Entry) {
     if entry.state.load(Acquire) == FILE {
         run::abandon(&recall(descriptor, entry));
@@ -295,7 +302,7 @@ fn forget_entry(descriptor: c_int, entry: &'static Entry) {
 }
 
 /// Proves the run of a descriptor that is about to be closed or moved, while that can be done.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn settle(descriptor: c_int) {
     if let Some(entry) = entry(descriptor)
         && entry.run.is_open()
@@ -305,7 +312,7 @@ pub(crate) fn settle(descriptor: c_int) {
 }
 
 /// A descriptor is about to be closed, or to stand for something else.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn release(descriptor: c_int) {
     settle(descriptor);
     forget(descriptor);

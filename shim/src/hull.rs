@@ -127,6 +127,7 @@ pub(crate) fn pass_on(segment: &Segment) {
     }
 }
 
+#[inline(never)]
 fn raise_in(hulls: &[Hull], all_dirty: &AtomicU32, event: &Widened) {
     if event.flags == 0 {
         return;

@@ -4,7 +4,10 @@
 use core::ffi::{CStr, c_char, c_int};
 use core::time::Duration;
 
-use crate::arch::{Stat, number, system_call};
+use crate::arch::{
+    Stat, number, system_call_0, system_call_1, system_call_2, system_call_3, system_call_4,
+    system_call_5, system_call_6,
+};
 
 /// An error number of the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,14 +77,6 @@ fn checked(result: isize) -> Result<usize, Errno> {
     }
 }
 
-/// # Safety
-/// What the system call itself asks of its arguments.
-#[inline(always)]
-unsafe fn call(number: u16, arguments: [usize; 6]) -> Result<usize, Errno> {
-    // SAFETY: handed on to the caller.
-    checked(unsafe { system_call(number, arguments) })
-}
-
 /// A word with the value of a descriptor, sign and all.
 #[inline(always)]
 fn word(descriptor: c_int) -> usize {
@@ -91,23 +86,23 @@ fn word(descriptor: c_int) -> usize {
 /// Process id, as the kernel says it now (libc may remember another in a `vfork` child).
 pub(crate) fn process_id() -> u32 {
     // SAFETY: no arguments.
-    unsafe { system_call(number::GETPID, [0; 6]) as u32 }
+    unsafe { system_call_0(number::GETPID) as u32 }
 }
 
 pub(crate) fn parent_process_id() -> u32 {
     // SAFETY: no arguments.
-    unsafe { system_call(number::GETPPID, [0; 6]) as u32 }
+    unsafe { system_call_0(number::GETPPID) as u32 }
 }
 
 pub(crate) fn thread_id() -> u32 {
     // SAFETY: no arguments.
-    unsafe { system_call(number::GETTID, [0; 6]) as u32 }
+    unsafe { system_call_0(number::GETTID) as u32 }
 }
 
 /// Gives the processor away, once.
 pub(crate) fn yield_processor() {
     // SAFETY: no arguments.
-    unsafe { system_call(number::SCHED_YIELD, [0; 6]) };
+    unsafe { system_call_0(number::SCHED_YIELD) };
 }
 
 /// Whether this task was made by `clone` with a word to be cleared at its end, as every thread and
@@ -117,10 +112,11 @@ pub(crate) fn has_clear_word() -> Option<bool> {
     let mut address = 0usize;
     // SAFETY: the kernel writes one word to `address`.
     let result = unsafe {
-        call(
+        checked(system_call_2(
             number::PRCTL,
-            [PR_GET_TID_ADDRESS, &raw mut address as usize, 0, 0, 0, 0],
-        )
+            PR_GET_TID_ADDRESS,
+            &raw mut address as usize,
+        ))
     };
     result.ok().map(|_| address != 0)
 }
@@ -128,17 +124,15 @@ pub(crate) fn has_clear_word() -> Option<bool> {
 /// `fstatat`. `path` may be any address at all: the kernel answers `EFAULT` for a bad one.
 pub(crate) fn status(directory: c_int, path: *const c_char, flags: c_int) -> Result<Stat, Errno> {
     let mut stat = core::mem::MaybeUninit::<Stat>::uninit();
-    let arguments = [
-        word(directory),
-        path as usize,
-        stat.as_mut_ptr() as usize,
-        flags as usize,
-        0,
-        0,
-    ];
     // SAFETY: the kernel reads a path and writes one `struct stat`.
     unsafe {
-        call(number::NEWFSTATAT, arguments)?;
+        checked(system_call_4(
+            number::NEWFSTATAT,
+            word(directory),
+            path as usize,
+            stat.as_mut_ptr() as usize,
+            flags as usize,
+        ))?;
         Ok(stat.assume_init())
     }
 }
@@ -155,16 +149,19 @@ pub(crate) fn birth(directory: c_int, path: *const c_char, flags: c_int) -> u64 
     /// birth the eleventh (seconds) and the low half of the twelfth (nanoseconds).
     const WORDS: usize = 32;
     let mut answer = [0u64; WORDS];
-    let arguments = [
-        word(directory),
-        path as usize,
-        flags as usize,
-        STATX_BTIME as usize,
-        answer.as_mut_ptr() as usize,
-        0,
-    ];
     // SAFETY: the kernel reads a path and writes 256 bytes.
-    if unsafe { call(number::STATX, arguments) }.is_err() {
+    if unsafe {
+        checked(system_call_5(
+            number::STATX,
+            word(directory),
+            path as usize,
+            flags as usize,
+            STATX_BTIME as usize,
+            answer.as_mut_ptr() as usize,
+        ))
+    }
+    .is_err()
+    {
         return 0;
     }
     let [mask, _, _, _, _, _, _, _, _, _, seconds, nanoseconds, ..] = answer;
@@ -180,7 +177,7 @@ pub(crate) fn birth(directory: c_int, path: *const c_char, flags: c_int) -> u64 
 pub(crate) fn open_flags(descriptor: c_int) -> Result<c_int, Errno> {
     const F_GETFL: usize = 3;
     // SAFETY: integers only.
-    let flags = unsafe { call(number::FCNTL, [word(descriptor), F_GETFL, 0, 0, 0, 0]) }?;
+    let flags = unsafe { checked(system_call_2(number::FCNTL, word(descriptor), F_GETFL)) }?;
     Ok(flags as c_int)
 }
 
@@ -188,7 +185,7 @@ pub(crate) fn open_flags(descriptor: c_int) -> Result<c_int, Errno> {
 pub(crate) fn position(descriptor: c_int) -> Result<u64, Errno> {
     const SEEK_CUR: usize = 1;
     // SAFETY: integers only.
-    let position = unsafe { call(number::LSEEK, [word(descriptor), 0, SEEK_CUR, 0, 0, 0]) }?;
+    let position = unsafe { checked(system_call_3(number::LSEEK, word(descriptor), 0, SEEK_CUR)) }?;
     Ok(position as u64)
 }
 
@@ -197,26 +194,27 @@ pub(crate) fn open(directory: c_int, path: &CStr, flags: c_int) -> Result<Own, E
     let flags = (flags | O_CLOEXEC) as usize;
     // SAFETY: `path` ends with a NUL.
     let opened = unsafe {
-        call(
+        checked(system_call_3(
             number::OPENAT,
-            [word(directory), path.as_ptr() as usize, flags, 0, 0, 0],
-        )
+            word(directory),
+            path.as_ptr() as usize,
+            flags,
+        ))
     };
     opened.map(|descriptor| Own(descriptor as c_int))
 }
 
 /// Reads from the file offset.
 pub(crate) fn read(descriptor: &Own, buffer: &mut [u8]) -> Result<usize, Errno> {
-    let arguments = [
-        word(descriptor.0),
-        buffer.as_mut_ptr() as usize,
-        buffer.len(),
-        0,
-        0,
-        0,
-    ];
     // SAFETY: the kernel writes at most `buffer.len()` bytes.
-    unsafe { call(number::READ, arguments) }
+    unsafe {
+        checked(system_call_3(
+            number::READ,
+            word(descriptor.0),
+            buffer.as_mut_ptr() as usize,
+            buffer.len(),
+        ))
+    }
 }
 
 /// A descriptor of the shim's own, closed when dropped. None outlives the function that made it.
@@ -225,7 +223,7 @@ pub(crate) struct Own(pub(crate) c_int);
 impl Drop for Own {
     fn drop(&mut self) {
         // SAFETY: we opened it, and nobody else knows it.
-        unsafe { system_call(number::CLOSE, [word(self.0), 0, 0, 0, 0, 0]) };
+        unsafe { system_call_1(number::CLOSE, word(self.0)) };
     }
 }
 
@@ -238,10 +236,15 @@ pub(crate) fn map(
 ) -> Result<usize, Errno> {
     // SAFETY: a new mapping overlaps nothing.
     unsafe {
-        call(
+        checked(system_call_6(
             number::MMAP,
-            [0, bytes, protection, flags, word(descriptor), 0],
-        )
+            0,
+            bytes,
+            protection,
+            flags,
+            word(descriptor),
+            0,
+        ))
     }
 }
 
@@ -252,29 +255,39 @@ pub(crate) fn map(
 /// must be content with the old or the new content.
 pub(crate) unsafe fn map_over(address: usize, bytes: usize, descriptor: c_int) -> bool {
     let flags = MAP_SHARED | MAP_FIXED;
-    let arguments = [address, bytes, PROT_READ, flags, word(descriptor), 0];
     // SAFETY: as the caller promises.
-    unsafe { call(number::MMAP, arguments) }.is_ok()
+    unsafe {
+        checked(system_call_6(
+            number::MMAP,
+            address,
+            bytes,
+            PROT_READ,
+            flags,
+            word(descriptor),
+            0,
+        ))
+    }
+    .is_ok()
 }
 
 /// # Safety
 /// The range is a mapping of the shim's own that nobody uses any more.
 pub(crate) unsafe fn unmap(address: usize, bytes: usize) {
     // SAFETY: as the caller promises. An error would mean that nothing is mapped there.
-    unsafe { system_call(number::MUNMAP, [address, bytes, 0, 0, 0, 0]) };
+    unsafe { system_call_2(number::MUNMAP, address, bytes) };
 }
 
 pub(crate) fn advise(address: usize, bytes: usize, advice: usize) -> Result<(), Errno> {
     // SAFETY: the advice given by this crate only concerns what a `fork` child sees of the shim's
     // own mappings.
-    unsafe { call(number::MADVISE, [address, bytes, advice, 0, 0, 0]) }.map(|_| ())
+    unsafe { checked(system_call_3(number::MADVISE, address, bytes, advice)) }.map(|_| ())
 }
 
 /// # Safety
 /// The range is whole pages whose protection the caller may change.
 pub(crate) unsafe fn protect(address: usize, bytes: usize, protection: usize) -> bool {
     // SAFETY: as the caller promises.
-    unsafe { call(number::MPROTECT, [address, bytes, protection, 0, 0, 0]) }.is_ok()
+    unsafe { checked(system_call_3(number::MPROTECT, address, bytes, protection)) }.is_ok()
 }
 
 const FUTEX_WAIT: usize = 0;
@@ -283,43 +296,36 @@ const FUTEX_WAKE: usize = 1;
 /// Wakes one waiter on a word of shared memory.
 pub(crate) fn futex_wake_one(word: &core::sync::atomic::AtomicU32) {
     // SAFETY: the kernel only uses the address as a key.
-    unsafe {
-        system_call(
-            number::FUTEX,
-            [word.as_ptr() as usize, FUTEX_WAKE, 1, 0, 0, 0],
-        )
-    };
+    unsafe { system_call_3(number::FUTEX, word.as_ptr() as usize, FUTEX_WAKE, 1) };
 }
 
 /// Sleeps while `word` is `value`, for `limit` at most.
 pub(crate) fn futex_wait(word: &core::sync::atomic::AtomicU32, value: u32, limit: Duration) {
     let limit = [limit.as_secs(), u64::from(limit.subsec_nanos())];
-    let arguments = [
-        word.as_ptr() as usize,
-        FUTEX_WAIT,
-        value as usize,
-        limit.as_ptr() as usize,
-        0,
-        0,
-    ];
     // SAFETY: the kernel reads the word and one `struct timespec`.
-    unsafe { system_call(number::FUTEX, arguments) };
+    unsafe {
+        system_call_4(
+            number::FUTEX,
+            word.as_ptr() as usize,
+            FUTEX_WAIT,
+            value as usize,
+            limit.as_ptr() as usize,
+        )
+    };
 }
 
 /// Coarse `CLOCK_MONOTONIC` in milliseconds, by system call: for cold paths.
 pub(crate) fn monotonic_ms() -> u64 {
     const CLOCK_MONOTONIC_COARSE: usize = 6;
     let mut time = [0u64; 2];
-    let arguments = [
-        CLOCK_MONOTONIC_COARSE,
-        time.as_mut_ptr() as usize,
-        0,
-        0,
-        0,
-        0,
-    ];
     // SAFETY: the kernel writes one `struct timespec`.
-    unsafe { system_call(number::CLOCK_GETTIME, arguments) };
+    unsafe {
+        system_call_2(
+            number::CLOCK_GETTIME,
+            CLOCK_MONOTONIC_COARSE,
+            time.as_mut_ptr() as usize,
+        )
+    };
     let [seconds, nanoseconds] = time;
     seconds
         .wrapping_mul(1000)
@@ -331,6 +337,6 @@ pub(crate) fn monotonic_ms() -> u64 {
 pub(crate) fn exit_group(code: usize) -> ! {
     loop {
         // SAFETY: does not return.
-        unsafe { system_call(number::EXIT_GROUP, [code, 0, 0, 0, 0, 0]) };
+        unsafe { system_call_1(number::EXIT_GROUP, code) };
     }
 }

@@ -62,6 +62,7 @@ pub(crate) fn watches(page: &PolicyPage, device: u64) -> bool {
 
 /// Whether the coordinator gave a sign of life lately. If not, sees to it that a page which a new
 /// coordinator may have put in the old one's place is mapped.
+#[inline(never)]
 pub(crate) fn coordinator_lives(page: &PolicyPage) -> bool {
     let lives = |now_s: u64| {
         now_s.saturating_sub(page.heartbeat_s.load(Relaxed)) <= HEARTBEAT_STALE_SECONDS
@@ -88,6 +89,7 @@ fn wait_for_cut(page: &PolicyPage) {
 }
 
 /// Coarse monotonic clock in milliseconds: without a system call where libc has one.
+#[inline(never)]
 pub(crate) fn clock_ms() -> u64 {
     const CLOCK_MONOTONIC_COARSE: i32 = 6;
     type ClockGettime = unsafe extern "C" fn(i32, *mut [u64; 2]) -> i32;
@@ -156,6 +158,7 @@ fn renew(page: &PolicyPage) -> bool {
 }
 
 /// The page's file; `None` unless it holds a whole page.
+#[inline(never)]
 fn open_page() -> Option<Own> {
     let path = environment::in_run_directory(POLICY_FILE_NAME)?;
     let file = kernel::open(AT_FDCWD, path.as_c(), 0).ok()?;

@@ -179,7 +179,7 @@ fn look_for_filter() -> bool {
 fn seccomp_mode() -> Option<u8> {
     const FIELD: &[u8] = b"\nSeccomp:\t";
     let file = kernel::open(AT_FDCWD, c"/proc/self/status", 0).ok()?;
-    let mut buffer = [0u8; 128];
+    let mut buffer = [0u8; 256];
     let mut matched = 0usize;
     loop {
         let read = kernel::read(&file, &mut buffer)

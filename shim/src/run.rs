@@ -260,20 +260,19 @@ fn end_apart(known: &Known, ticket: &range::Ticket, from: u64, result: isize) {
 }
 
 /// The descriptor is about to be closed, moved or duplicated: proves its run while that can be done.
-#[cold]
-#[inline(never)]
 pub(crate) fn settle(known: &Known) {
-    finish(known, |known| kernel::position(known.descriptor).ok());
+    finish(known, true);
 }
 
 /// The descriptor is gone already: what was not proved can't be any more.
-#[cold]
-#[inline(never)]
 pub(crate) fn abandon(known: &Known) {
-    finish(known, |_| None);
+    finish(known, false);
 }
 
-fn finish(known: &Known, offset: impl FnOnce(&Known) -> Option<u64>) {
+#[cold]
+#[inline(never)]
+fn finish(known: &Known, provable: bool) {
+    let offset = |known: &Known| kernel::position(known.descriptor).ok().filter(|_| provable);
     let (Some(entry), Some(page)) = (known.entry, policy::active()) else {
         return;
     };

@@ -3,7 +3,7 @@
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
 
-use crate::arch::{number, system_call};
+use crate::arch::{number, system_call_2, system_call_3, system_call_4, system_call_6};
 use crate::environment::copy;
 use crate::kernel::Own;
 
@@ -63,18 +63,24 @@ struct Control {
 /// not at all for the connection.
 pub(crate) fn exchange(path: &[u8], question: &[u8], answer: &mut [u8]) -> Option<Reply> {
     let socket = connect(path)?;
-    let arguments = [
-        socket.0 as usize,
-        question.as_ptr() as usize,
-        question.len(),
-        MSG_NOSIGNAL,
-        0,
-        0,
-    ];
+    let text = question.as_ptr() as usize;
     // SAFETY: the kernel reads `question`.
-    let sent = unsafe { system_call(number::SENDTO, arguments) };
-    if sent != question.len() as isize || !wait_for_input(&socket) {
+    let sent = unsafe {
+        system_call_6(
+            number::SENDTO,
+            socket.0 as usize,
+            text,
+            question.len(),
+            MSG_NOSIGNAL,
+            0,
+            0,
+        )
+    };
+    if sent != question.len() as isize {
         return None;
+    }
+    if !wait_for_input(&socket) {
+        close_both_ways(&socket);
     }
     receive(&socket, answer)
 }
@@ -92,23 +98,16 @@ fn connect(path: &[u8]) -> Option<Own> {
     copy(path, place);
     let kind = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
     // SAFETY: integers only.
-    let socket = unsafe { system_call(number::SOCKET, [AF_UNIX, kind, 0, 0, 0, 0]) };
+    let socket = unsafe { system_call_3(number::SOCKET, AF_UNIX, kind, 0) };
     let socket = Own(c_int::try_from(socket).ok().filter(|socket| *socket >= 0)?);
     let bytes = size_of::<Address>();
-    let arguments = [
-        socket.0 as usize,
-        &raw const address as usize,
-        bytes,
-        0,
-        0,
-        0,
-    ];
+    let place = &raw const address as usize;
     // SAFETY: the kernel reads `address`. A full backlog is `EAGAIN` at once.
-    let connected = unsafe { system_call(number::CONNECT, arguments) };
+    let connected = unsafe { system_call_3(number::CONNECT, socket.0 as usize, place, bytes) };
     (connected == 0).then_some(socket)
 }
 
-/// `poll` for input, once: a signal may cut it short, and then attaching is tried again later.
+/// `poll` for input, once: a signal may cut it short, and then attaching may be tried again later.
 fn wait_for_input(socket: &Own) -> bool {
     const POLLIN: u16 = 1;
     #[repr(C)]
@@ -123,10 +122,18 @@ fn wait_for_input(socket: &Own) -> bool {
         happened: 0,
     };
     let limit = [0u64, ANSWER_NS_MAX];
-    let arguments = [&raw mut poll as usize, 1, limit.as_ptr() as usize, 0, 0, 0];
+    let (place, limit) = (&raw mut poll as usize, limit.as_ptr() as usize);
     // SAFETY: the kernel reads and writes one `struct pollfd` and reads one `struct timespec`.
-    let ready = unsafe { system_call(number::PPOLL, arguments) };
+    let ready = unsafe { system_call_4(number::PPOLL, place, 1, limit, 0) };
     ready == 1 && poll.happened & POLLIN != 0
+}
+
+/// What has come by now can still be read; whoever answers later learns that nobody listens. So both
+/// sides agree on whether there is an attachment.
+fn close_both_ways(socket: &Own) {
+    const SHUT_RDWR: usize = 2;
+    // SAFETY: integers only.
+    unsafe { system_call_2(number::SHUTDOWN, socket.0 as usize, SHUT_RDWR) };
 }
 
 fn receive(socket: &Own, answer: &mut [u8]) -> Option<Reply> {
@@ -144,18 +151,11 @@ fn receive(socket: &Own, answer: &mut [u8]) -> Option<Reply> {
         control_bytes: size_of::<Control>(),
         flags: 0,
     };
-    let arguments = [
-        socket.0 as usize,
-        &raw mut header as usize,
-        MSG_CMSG_CLOEXEC,
-        0,
-        0,
-        0,
-    ];
+    let place = &raw mut header as usize;
     // SAFETY: the kernel writes into `answer` and `control`, within the sizes given, and `header`.
     let (bytes, control) = unsafe {
         (
-            system_call(number::RECVMSG, arguments),
+            system_call_3(number::RECVMSG, socket.0 as usize, place, MSG_CMSG_CLOEXEC),
             control.assume_init(),
         )
     };

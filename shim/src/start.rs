@@ -37,7 +37,6 @@ extern "C" fn at_end() {
     if hull::is_anything_remembered()
         && let Some(page) = policy::active()
     {
-        // Attaching passes on what was remembered; without a coordinator there is nobody to tell.
-        let _ = attach::lane(page);
+        attach::last_attempt(page);
     }
 }

@@ -6,75 +6,76 @@ use crate::call::Call;
 
 /// Numbers of system calls, those of `asm-generic/unistd.h`.
 pub(crate) mod number {
-    pub(crate) const SETXATTR: u16 = 5;
-    pub(crate) const LSETXATTR: u16 = 6;
-    pub(crate) const FSETXATTR: u16 = 7;
-    pub(crate) const REMOVEXATTR: u16 = 14;
-    pub(crate) const LREMOVEXATTR: u16 = 15;
-    pub(crate) const FREMOVEXATTR: u16 = 16;
-    pub(crate) const DUP: u16 = 23;
-    pub(crate) const DUP3: u16 = 24;
-    pub(crate) const FCNTL: u16 = 25;
-    pub(crate) const IOCTL: u16 = 29;
-    pub(crate) const MKNODAT: u16 = 33;
-    pub(crate) const MKDIRAT: u16 = 34;
-    pub(crate) const UNLINKAT: u16 = 35;
-    pub(crate) const SYMLINKAT: u16 = 36;
-    pub(crate) const LINKAT: u16 = 37;
-    pub(crate) const RENAMEAT: u16 = 38;
-    pub(crate) const TRUNCATE: u16 = 45;
-    pub(crate) const FTRUNCATE: u16 = 46;
-    pub(crate) const FALLOCATE: u16 = 47;
-    pub(crate) const FCHMOD: u16 = 52;
-    pub(crate) const FCHMODAT: u16 = 53;
-    pub(crate) const FCHOWNAT: u16 = 54;
-    pub(crate) const FCHOWN: u16 = 55;
-    pub(crate) const OPENAT: u16 = 56;
-    pub(crate) const CLOSE: u16 = 57;
-    pub(crate) const LSEEK: u16 = 62;
-    pub(crate) const READ: u16 = 63;
-    pub(crate) const WRITE: u16 = 64;
-    pub(crate) const WRITEV: u16 = 66;
-    pub(crate) const PWRITE64: u16 = 68;
-    pub(crate) const PWRITEV: u16 = 70;
-    pub(crate) const SENDFILE: u16 = 71;
-    pub(crate) const PPOLL: u16 = 73;
-    pub(crate) const SPLICE: u16 = 76;
-    pub(crate) const NEWFSTATAT: u16 = 79;
-    pub(crate) const FSYNC: u16 = 82;
-    pub(crate) const FDATASYNC: u16 = 83;
-    pub(crate) const UTIMENSAT: u16 = 88;
-    pub(crate) const EXIT_GROUP: u16 = 94;
-    pub(crate) const UNSHARE: u16 = 97;
-    pub(crate) const FUTEX: u16 = 98;
-    pub(crate) const CLOCK_GETTIME: u16 = 113;
-    pub(crate) const SCHED_YIELD: u16 = 124;
-    pub(crate) const PRCTL: u16 = 167;
-    pub(crate) const GETPID: u16 = 172;
-    pub(crate) const GETPPID: u16 = 173;
-    pub(crate) const GETTID: u16 = 178;
-    pub(crate) const SOCKET: u16 = 198;
-    pub(crate) const CONNECT: u16 = 203;
-    pub(crate) const SENDTO: u16 = 206;
-    pub(crate) const RECVMSG: u16 = 212;
-    pub(crate) const MUNMAP: u16 = 215;
-    pub(crate) const MREMAP: u16 = 216;
-    pub(crate) const MMAP: u16 = 222;
-    pub(crate) const MPROTECT: u16 = 226;
-    pub(crate) const MSYNC: u16 = 227;
-    pub(crate) const MADVISE: u16 = 233;
-    pub(crate) const RENAMEAT2: u16 = 276;
-    pub(crate) const SECCOMP: u16 = 277;
-    pub(crate) const COPY_FILE_RANGE: u16 = 285;
-    pub(crate) const PWRITEV2: u16 = 287;
-    pub(crate) const STATX: u16 = 291;
-    pub(crate) const CLOSE_RANGE: u16 = 436;
-    pub(crate) const OPENAT2: u16 = 437;
-    pub(crate) const FCHMODAT2: u16 = 452;
+    pub(crate) const SETXATTR: u32 = 5;
+    pub(crate) const LSETXATTR: u32 = 6;
+    pub(crate) const FSETXATTR: u32 = 7;
+    pub(crate) const REMOVEXATTR: u32 = 14;
+    pub(crate) const LREMOVEXATTR: u32 = 15;
+    pub(crate) const FREMOVEXATTR: u32 = 16;
+    pub(crate) const DUP: u32 = 23;
+    pub(crate) const DUP3: u32 = 24;
+    pub(crate) const FCNTL: u32 = 25;
+    pub(crate) const IOCTL: u32 = 29;
+    pub(crate) const MKNODAT: u32 = 33;
+    pub(crate) const MKDIRAT: u32 = 34;
+    pub(crate) const UNLINKAT: u32 = 35;
+    pub(crate) const SYMLINKAT: u32 = 36;
+    pub(crate) const LINKAT: u32 = 37;
+    pub(crate) const RENAMEAT: u32 = 38;
+    pub(crate) const TRUNCATE: u32 = 45;
+    pub(crate) const FTRUNCATE: u32 = 46;
+    pub(crate) const FALLOCATE: u32 = 47;
+    pub(crate) const FCHMOD: u32 = 52;
+    pub(crate) const FCHMODAT: u32 = 53;
+    pub(crate) const FCHOWNAT: u32 = 54;
+    pub(crate) const FCHOWN: u32 = 55;
+    pub(crate) const OPENAT: u32 = 56;
+    pub(crate) const CLOSE: u32 = 57;
+    pub(crate) const LSEEK: u32 = 62;
+    pub(crate) const READ: u32 = 63;
+    pub(crate) const WRITE: u32 = 64;
+    pub(crate) const WRITEV: u32 = 66;
+    pub(crate) const PWRITE64: u32 = 68;
+    pub(crate) const PWRITEV: u32 = 70;
+    pub(crate) const SENDFILE: u32 = 71;
+    pub(crate) const PPOLL: u32 = 73;
+    pub(crate) const SPLICE: u32 = 76;
+    pub(crate) const NEWFSTATAT: u32 = 79;
+    pub(crate) const FSYNC: u32 = 82;
+    pub(crate) const FDATASYNC: u32 = 83;
+    pub(crate) const UTIMENSAT: u32 = 88;
+    pub(crate) const EXIT_GROUP: u32 = 94;
+    pub(crate) const UNSHARE: u32 = 97;
+    pub(crate) const FUTEX: u32 = 98;
+    pub(crate) const CLOCK_GETTIME: u32 = 113;
+    pub(crate) const SCHED_YIELD: u32 = 124;
+    pub(crate) const PRCTL: u32 = 167;
+    pub(crate) const GETPID: u32 = 172;
+    pub(crate) const GETPPID: u32 = 173;
+    pub(crate) const GETTID: u32 = 178;
+    pub(crate) const SOCKET: u32 = 198;
+    pub(crate) const CONNECT: u32 = 203;
+    pub(crate) const SENDTO: u32 = 206;
+    pub(crate) const SHUTDOWN: u32 = 210;
+    pub(crate) const RECVMSG: u32 = 212;
+    pub(crate) const MUNMAP: u32 = 215;
+    pub(crate) const MREMAP: u32 = 216;
+    pub(crate) const MMAP: u32 = 222;
+    pub(crate) const MPROTECT: u32 = 226;
+    pub(crate) const MSYNC: u32 = 227;
+    pub(crate) const MADVISE: u32 = 233;
+    pub(crate) const RENAMEAT2: u32 = 276;
+    pub(crate) const SECCOMP: u32 = 277;
+    pub(crate) const COPY_FILE_RANGE: u32 = 285;
+    pub(crate) const PWRITEV2: u32 = 287;
+    pub(crate) const STATX: u32 = 291;
+    pub(crate) const CLOSE_RANGE: u32 = 436;
+    pub(crate) const OPENAT2: u32 = 437;
+    pub(crate) const FCHMODAT2: u32 = 452;
 }
 
 /// This processor never had the older calls.
-pub(crate) const OLD_CALLS: &[(u16, Call)] = &[];
+pub(crate) const OLD_CALLS: &[(u32, Call)] = &[];
 
 /// `struct stat` as `newfstatat(2)` fills it.
 #[repr(C)]
@@ -93,28 +94,27 @@ pub(crate) struct Stat {
 
 const _: () = assert!(size_of::<Stat>() == 128);
 
-/// Makes a system call. Errors come back as small negative numbers; `errno` is not touched, nothing
-/// can be interposed, and it is no cancellation point.
-///
-/// # Safety
-/// What the system call itself asks of its arguments.
-#[inline(never)]
-pub(crate) unsafe fn system_call(number: u16, arguments: [usize; 6]) -> isize {
-    let [a, b, c, d, e, f] = arguments;
-    let result;
-    // SAFETY: the kernel's calling convention: every register but x0 is kept, memory changes only
-    // where the caller said it may.
-    unsafe {
-        asm!(
-            "svc 0",
-            in("x8") usize::from(number),
-            inlateout("x0") a as isize => result,
-            in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x5") f,
-            options(nostack)
-        );
-    }
-    result
-}
+// The one place from which the shim's own system calls come. Arguments that a call does not have are
+// whatever the registers hold: the kernel does not look at them.
+global_asm!(
+    ".pushsection .text.everwrite_calls,\"ax\",%progbits",
+    ".hidden everwrite_system_call",
+    ".globl everwrite_system_call",
+    ".type everwrite_system_call,%function",
+    "everwrite_system_call:",
+    ".cfi_startproc",
+    "mov w8, w0",
+    "mov x0, x1",
+    "mov x1, x2",
+    "mov x2, x3",
+    "mov x3, x4",
+    "mov x4, x5",
+    "mov x5, x6",
+    "svc 0",
+    "ret",
+    ".cfi_endproc",
+    ".popsection",
+);
 
 // `thread_local!` needs a runtime. 32 zeroed bytes per thread, in the static TLS block (a preload
 // library is always loaded with the program), reached by one load: the initial-exec model.
@@ -242,7 +242,7 @@ pub(crate) unsafe extern "C" fn dispatch() {
         "stp x0, x1, [sp]",
         "stp x2, x3, [sp, #16]",
         "stp x4, x5, [sp, #32]",
-        "str x6, [sp, #48]",
+        "stp x6, xzr, [sp, #48]",
         "mov x0, x16",
         "mov x1, sp",
         "bl {enter}",
@@ -253,11 +253,11 @@ pub(crate) unsafe extern "C" fn dispatch() {
         "ldp x4, x5, [sp, #32]",
         "ldr x6, [sp, #48]",
         "blr x16",
-        "str x0, [sp, #56]",
+        "str x0, [sp, #64]",
         "mov x1, x0",
         "mov x0, sp",
         "bl {leave}",
-        "ldr x0, [sp, #56]",
+        "ldr x0, [sp, #64]",
         "3:",
         "mov sp, x29",
         ".cfi_remember_state",

@@ -20,3 +20,41 @@ pub(crate) const FILE_DESCRIPTOR_OFFSET: usize = 112;
 
 /// Size of a thread's memory, see [`crate::thread`].
 pub(crate) const THREAD_BYTES: usize = 32;
+
+// One function, called with as many words as a system call has: what is not brought along, the kernel
+// does not look at. Errors come back as small negative numbers; `errno` is not touched, nothing can be
+// interposed, and it is no cancellation point.
+//
+// Safety: what the system call itself asks of its arguments.
+#[allow(clashing_extern_declarations, reason = "see above")]
+unsafe extern "C" {
+    #[link_name = "everwrite_system_call"]
+    pub(crate) fn system_call_0(number: u32) -> isize;
+    #[link_name = "everwrite_system_call"]
+    pub(crate) fn system_call_1(number: u32, a: usize) -> isize;
+    #[link_name = "everwrite_system_call"]
+    pub(crate) fn system_call_2(number: u32, a: usize, b: usize) -> isize;
+    #[link_name = "everwrite_system_call"]
+    pub(crate) fn system_call_3(number: u32, a: usize, b: usize, c: usize) -> isize;
+    #[link_name = "everwrite_system_call"]
+    pub(crate) fn system_call_4(number: u32, a: usize, b: usize, c: usize, d: usize) -> isize;
+    #[link_name = "everwrite_system_call"]
+    pub(crate) fn system_call_5(
+        number: u32,
+        a: usize,
+        b: usize,
+        c: usize,
+        d: usize,
+        e: usize,
+    ) -> isize;
+    #[link_name = "everwrite_system_call"]
+    pub(crate) fn system_call_6(
+        number: u32,
+        a: usize,
+        b: usize,
+        c: usize,
+        d: usize,
+        e: usize,
+        f: usize,
+    ) -> isize;
+}
