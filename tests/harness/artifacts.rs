@@ -23,6 +23,13 @@ pub fn artifacts() -> &'static Artifacts {
     ARTIFACTS.get_or_init(|| Artifacts::given().unwrap_or_else(Artifacts::built))
 }
 
+/// The preload library alone, for tests that need no daemon.
+pub fn shim() -> &'static Path {
+    static SHIM: OnceLock<PathBuf> = OnceLock::new();
+    let given = || std::env::var_os("EVERWRITE_SHIM").map(PathBuf::from);
+    SHIM.get_or_init(|| given().unwrap_or_else(|| artifacts().shim.clone()))
+}
+
 impl Artifacts {
     fn given() -> Option<Self> {
         let programs = PathBuf::from(std::env::var_os("EVERWRITE_BIN_DIR")?);

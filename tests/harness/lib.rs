@@ -2,7 +2,8 @@
 //!
 //! [`artifacts`] finds or builds the programs; a [`Place`] is a temporary directory with a seed; in it
 //! a [`Receiver`] and a [`Source`] run as [`daemon`]s, perhaps with a [`Proxy`] between them; a [`Pair`]
-//! is the usual set of all three, with one protected tree; [`tree`] compares what came of it.
+//! is the usual set of all three, with one protected tree; [`tree`] compares what came of it. A
+//! [`recorder`] takes a coordinator's place where only the shim is looked at.
 //!
 //! Helpers panic with what they saw: a test reads as a list of steps. Nothing waits for a fixed time:
 //! [`wait_for`] waits for a condition, with a deadline.
@@ -13,6 +14,7 @@ mod pair;
 mod place;
 mod proxy;
 mod receiver;
+pub mod recorder;
 mod run;
 mod seed;
 mod small_disk;

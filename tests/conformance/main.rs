@@ -1,0 +1,8 @@
+//! Does the shim tell everything, and leave programs alone?
+//!
+//! A [`harness::recorder::Recorder`] stands in the coordinator's place; programs change a tree; what
+//! differs afterwards must have been told, down to the byte.
+
+mod library;
+mod programs;
+mod scene;
