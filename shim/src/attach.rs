@@ -8,8 +8,9 @@
 use core::ffi::c_int;
 use core::sync::atomic::{
     AtomicU32,
-    Ordering::{AcqRel, Acquire, Relaxed},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
+use core::time::Duration;
 
 use everwrite_protocol::local::segment::{
     DOORBELL_BYTES, Doorbell, SEGMENT_BYTES, SEGMENT_MAGIC, Segment,
@@ -26,8 +27,8 @@ use crate::{environment, hull, policy, socket, stdio};
 /// First pause after a failure; doubled with each, up to [`RETRY_MS_MAX`].
 const RETRY_MS: u64 = 100;
 const RETRY_MS_MAX: u64 = 10_000;
-/// How often a thread lets others run while one of them attaches.
-const YIELDS_MAX: usize = 1000;
+/// Longest wait for another thread that attaches: a little longer than it may take.
+const OTHER_MAX: Duration = Duration::from_millis(150);
 /// Contradictions after which the shim turns itself off.
 const FAULTS_MAX: u32 = 3;
 
@@ -132,17 +133,17 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.store(0, core::sync::atomic::Ordering::Release);
+        self.0.store(0, Release);
+        kernel::futex_wake_all(self.0);
     }
 }
 
-/// Waits a moment for the thread that attaches, unless it is this one, below a signal handler.
+/// Waits for the thread that attaches, unless it is this one, below a signal handler. What is done
+/// without having waited is lost if the process is killed before anybody has heard of it.
 fn other_attaches(state: &State, epoch: u64) -> Result<Lane, Absence> {
-    let mine = state.attaching.load(Relaxed) == kernel::thread_id();
-    let mut yields = if mine { 0 } else { YIELDS_MAX };
-    while yields > 0 && state.attaching.load(Acquire) != 0 {
-        kernel::yield_processor();
-        yields = yields.saturating_sub(1);
+    let other = state.attaching.load(Relaxed);
+    if other != 0 && other != kernel::thread_id() {
+        kernel::futex_wait(&state.attaching, other, OTHER_MAX);
     }
     let lane = in_force(state).filter(|(_, of)| *of == epoch);
     lane.map(|(lane, _)| lane).ok_or(Absence::Later)

@@ -6,7 +6,7 @@ use core::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
 use crate::place::At;
 use crate::range::{self, Change};
-use crate::{content, decode, descriptor, mapping, message, names, process, run};
+use crate::{content, decode, descriptor, mapping, message, names, process, run, spawn};
 
 /// Length of a write that is not known before the call, or "to the end of the file".
 pub(crate) const UNKNOWN: u64 = u64::MAX;
@@ -107,6 +107,10 @@ pub(crate) enum Call {
     Open { path: Path, flags: Argument },
     /// Opens by path, to write, what is made or cut short.
     OpenNew(Path),
+    /// `posix_spawn_file_actions_addopen`.
+    OpenInChild,
+    /// `posix_spawn_file_actions_destroy`.
+    Spawned,
     /// Opens by path in a mode of `fopen`; the result is a stream. `closes` is the stream that
     /// `freopen` closes for it.
     OpenStream { closes: Argument },
@@ -333,6 +337,10 @@ fn before_name(call: Call, words: Arguments<'_>, pending: &mut Pending) {
         }
         Call::Open { path, flags } => names::open(words.at(path), words.int(flags), pending),
         Call::OpenNew(path) => names::open(words.at(path), names::NEW, pending),
+        Call::OpenInChild => {
+            names::open_in_child(words.word(0), words.at(here(2)), words.int(3), pending);
+        }
+        Call::Spawned => spawn::tell(words.word(0)),
         Call::OpenStream { closes } => {
             let closes = words.memory(closes).cast_mut();
             // SAFETY: the arguments of `fopen` or `freopen`, which ask for the same.

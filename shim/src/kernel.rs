@@ -2,6 +2,7 @@
 //! or can be interposed.
 
 use core::ffi::{CStr, c_char, c_int};
+use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 
 use crate::arch::{
@@ -97,12 +98,6 @@ pub(crate) fn parent_process_id() -> u32 {
 pub(crate) fn thread_id() -> u32 {
     // SAFETY: no arguments.
     unsafe { system_call_0(number::GETTID) as u32 }
-}
-
-/// Gives the processor away, once.
-pub(crate) fn yield_processor() {
-    // SAFETY: no arguments.
-    unsafe { system_call_0(number::SCHED_YIELD) };
 }
 
 /// Whether this task was made by `clone` with a word to be cleared at its end, as every thread and
@@ -294,13 +289,22 @@ const FUTEX_WAIT: usize = 0;
 const FUTEX_WAKE: usize = 1;
 
 /// Wakes one waiter on a word of shared memory.
-pub(crate) fn futex_wake_one(word: &core::sync::atomic::AtomicU32) {
+pub(crate) fn futex_wake_one(word: &AtomicU32) {
+    futex_wake(word, 1);
+}
+
+/// Wakes all waiters.
+pub(crate) fn futex_wake_all(word: &AtomicU32) {
+    futex_wake(word, i32::MAX as usize);
+}
+
+fn futex_wake(word: &AtomicU32, count: usize) {
     // SAFETY: the kernel only uses the address as a key.
-    unsafe { system_call_3(number::FUTEX, word.as_ptr() as usize, FUTEX_WAKE, 1) };
+    unsafe { system_call_3(number::FUTEX, word.as_ptr() as usize, FUTEX_WAKE, count) };
 }
 
 /// Sleeps while `word` is `value`, for `limit` at most.
-pub(crate) fn futex_wait(word: &core::sync::atomic::AtomicU32, value: u32, limit: Duration) {
+pub(crate) fn futex_wait(word: &AtomicU32, value: u32, limit: Duration) {
     let limit = [limit.as_secs(), u64::from(limit.subsec_nanos())];
     // SAFETY: the kernel reads the word and one `struct timespec`.
     unsafe {

@@ -56,6 +56,7 @@ mod process;
 mod range;
 mod run;
 mod socket;
+mod spawn;
 mod start;
 mod stdio;
 mod symbols;

@@ -12,7 +12,7 @@ use crate::kernel::{self, Errno, O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH, O_TMPFILE_
 use crate::place::{self, At, Existing, Named, Place};
 use crate::range::{self, Change};
 use crate::symbols::Real;
-use crate::{content, descriptor, message, policy};
+use crate::{content, descriptor, message, policy, spawn};
 
 /// The flags of a call that may make a file and may cut it short.
 pub(crate) const NEW: c_int = O_CREAT | O_TRUNC;
@@ -119,6 +119,28 @@ fn open_to_change(page: &PolicyPage, at: At, flags: c_int, pending: &mut Pending
         let change = Change::new(operation::TRUNCATE, 0, 0);
         pending.change = Announced::Range(range::announce(page, file, change));
     }
+}
+
+/// A child of `posix_spawn` will open this.
+pub(crate) fn open_in_child(actions: usize, at: At, flags: c_int, pending: &mut Pending) {
+    if flags & NEW == 0 {
+        return;
+    }
+    let Some(page) = policy::active() else { return };
+    open_to_change(page, at, flags, pending);
+    if let Place::Watched(Named { directory, .. }) = place::name(page, at).0 {
+        let file = if flags & O_TRUNC != 0 {
+            place::file(page, at, 0)
+        } else {
+            None
+        };
+        spawn::remember(
+            actions,
+            directory,
+            file.filter(|file| file.inode.device == directory.device),
+        );
+    }
+    pending.then = Then::Nothing;
 }
 
 /// A link that leads to a file makes no name; one that leads nowhere makes one, who knows where.

@@ -173,8 +173,10 @@ impl Tables {
         })
     }
 
+    /// The default version of `name`; failing that, an old one, kept for old programs.
     fn look_up(&self, name: &CStr) -> Option<usize> {
         let wanted = gnu_hash(name);
+        let mut old = None;
         // SAFETY: the header of the section: buckets, first symbol, words of the filter, shift.
         let [buckets, first, filter_words, _shift] = unsafe { *self.hash.cast::<[u32; 4]>() };
         let bucket = wanted.checked_rem(buckets)?;
@@ -190,20 +192,26 @@ impl Tables {
             let chain = chain_words.wrapping_add(index.wrapping_sub(first) as usize);
             // SAFETY: every chain ends with a word whose low bit is set.
             let hash = unsafe { *chain };
-            if hash | 1 == wanted | 1
-                && let Some(address) = self.defined(index, name)
-            {
-                return Some(address);
+            let same = hash | 1 == wanted | 1;
+            match if same {
+                self.defined(index, name)
+            } else {
+                None
+            } {
+                Some((address, true)) => return Some(address),
+                Some((address, false)) => old = Some(address),
+                None => {}
             }
             if hash & 1 != 0 {
-                return None;
+                return old;
             }
             index = index.wrapping_add(1);
         }
     }
 
-    /// Address of symbol `index` if it is called `name`, is defined here, and is the default version.
-    fn defined(&self, index: u32, name: &CStr) -> Option<usize> {
+    /// Address of symbol `index` if it is called `name` and is defined here, and whether it is the
+    /// default version.
+    fn defined(&self, index: u32, name: &CStr) -> Option<(usize, bool)> {
         const HIDDEN: u16 = 0x8000;
         let index = index as usize;
         // SAFETY: `index` comes from a chain of this object's hash table, so the symbol and its
@@ -218,7 +226,7 @@ impl Tables {
         }
         // SAFETY: as above.
         let hidden = !self.versions.is_null() && unsafe { *version } & HIDDEN != 0;
-        (!hidden).then(|| self.base.wrapping_add(symbol.value))
+        Some((self.base.wrapping_add(symbol.value), !hidden))
     }
 }
 

@@ -89,6 +89,8 @@ hooks! { OPENING:
     openat2 -> Int = OpenNew(at(0, 1));
     open_by_handle_at -> Int = NewDescriptor { from: NONE };
     creat | creat64 -> Int = OpenNew(here(0));
+    posix_spawn_file_actions_addopen -> Int = OpenInChild;
+    posix_spawn_file_actions_destroy -> Int = Spawned;
     fopen | fopen64 -> Pointer = OpenStream { closes: NONE };
     freopen | freopen64 -> Pointer = OpenStream { closes: 2 };
     tmpfile | tmpfile64 -> Pointer = NewStream;
@@ -104,7 +106,7 @@ hooks! { OPENING:
     dup2 | __dup2 -> Int = Replace(1);
     dup3 -> Int = Replace(1);
     fcntl | fcntl64 | __fcntl -> Int = DescriptorControl;
-    lseek | lseek64 | __lseek | llseek -> Word = Seek;
+    lseek | lseek64 | __lseek -> Word = Seek;
 }
 
 hooks! { ATTRIBUTES:

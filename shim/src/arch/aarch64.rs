@@ -48,7 +48,6 @@ pub(crate) mod number {
     pub(crate) const UNSHARE: u32 = 97;
     pub(crate) const FUTEX: u32 = 98;
     pub(crate) const CLOCK_GETTIME: u32 = 113;
-    pub(crate) const SCHED_YIELD: u32 = 124;
     pub(crate) const PRCTL: u32 = 167;
     pub(crate) const GETPID: u32 = 172;
     pub(crate) const GETPPID: u32 = 173;

@@ -16,7 +16,6 @@ pub(crate) mod number {
     pub(crate) const IOCTL: u32 = 16;
     pub(crate) const PWRITE64: u32 = 18;
     pub(crate) const WRITEV: u32 = 20;
-    pub(crate) const SCHED_YIELD: u32 = 24;
     pub(crate) const MREMAP: u32 = 25;
     pub(crate) const MSYNC: u32 = 26;
     pub(crate) const MADVISE: u32 = 28;
