@@ -3,6 +3,8 @@
 //! A [`harness::recorder::Recorder`] stands in the coordinator's place; programs change a tree; what
 //! differs afterwards must have been told, down to the byte.
 
+mod calls;
 mod library;
 mod programs;
 mod scene;
+mod torture;

@@ -1,10 +1,10 @@
 //! The local socket: whoever says hello gets a segment.
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::thread::JoinHandle;
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use everwrite_protocol::local::segment::{SEGMENT_BYTES, SEGMENT_MAGIC, Segment};
 use everwrite_protocol::local::{
-    Hello, LOCAL_VERSION, SOCKET_FILE_NAME, WELCOME_BYTES_MAX, Welcome, decode, encode,
+    HELLO_BYTES_MAX, Hello, LOCAL_VERSION, SOCKET_FILE_NAME, WELCOME_BYTES_MAX, Welcome, decode,
+    encode,
 };
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown};
 
@@ -78,7 +79,8 @@ fn hello(stream: &mut UnixStream) -> io::Result<Hello> {
 fn answer(inner: &Inner, stream: &UnixStream, hello: Hello) {
     let refusal = *inner.refusal.lock().expect("no reader panicked");
     if let Some(refusal) = refusal {
-        return send(stream, &Welcome::Refused(refusal), &[]);
+        send(stream, &Welcome::Refused(refusal), &[]);
+        return;
     }
     let segment = Shared::<Segment>::anonymous("segment");
     let header = &segment.header;
@@ -91,16 +93,21 @@ fn answer(inner: &Inner, stream: &UnixStream, hello: Hello) {
         segment_bytes: SEGMENT_BYTES as u64,
     };
     let files = [segment.file().as_fd(), inner.doorbell.file().as_fd()];
-    send(stream, &welcome, &files);
-    inner.attached.fetch_add(1, Relaxed);
-    inner
-        .sessions
-        .lock()
-        .expect("no reader panicked")
-        .push(Session::new(segment, hello.pid));
+    if !send(stream, &welcome, &files) {
+        inner.record.lock().expect("no reader panicked").in_vain += 1;
+    } else if hello.pid != std::process::id() {
+        inner.attached.fetch_add(1, Relaxed);
+        let session = Session::new(segment, hello.pid);
+        inner
+            .sessions
+            .lock()
+            .expect("no reader panicked")
+            .push(session);
+    }
 }
 
-fn send(stream: &UnixStream, welcome: &Welcome, files: &[std::os::fd::BorrowedFd<'_>]) {
+/// `false` when nobody waits for it any more: a shim that gives up closes its side first.
+fn send(stream: &UnixStream, welcome: &Welcome, files: &[BorrowedFd<'_>]) -> bool {
     let mut bytes = [0; WELCOME_BYTES_MAX + 1];
     let used = encode(welcome, &mut bytes[1..]).expect("fits");
     bytes[0] = u8::try_from(used).expect("short");
@@ -110,6 +117,24 @@ fn send(stream: &UnixStream, welcome: &Welcome, files: &[std::os::fd::BorrowedFd
         assert!(control.push(SendAncillaryMessage::ScmRights(files)));
     }
     let text = [IoSlice::new(&bytes[..=used])];
-    // A program that was killed meanwhile does not listen.
-    let _ = rustix::net::sendmsg(stream, &text, &mut control, SendFlags::NOSIGNAL);
+    rustix::net::sendmsg(stream, &text, &mut control, SendFlags::NOSIGNAL).is_ok()
+}
+
+/// Returns when everybody who has knocked so far was answered: knocks, and waits for the answer.
+pub(super) fn wait_for_all_before(run_directory: &Path) {
+    // Without a door there is nobody to wait for.
+    let Ok(mut stream) = UnixStream::connect(run_directory.join(SOCKET_FILE_NAME)) else {
+        return;
+    };
+    let hello = Hello {
+        version: LOCAL_VERSION,
+        epoch: 0,
+        pid: std::process::id(),
+    };
+    let mut bytes = [0; HELLO_BYTES_MAX + 1];
+    let used = encode(&hello, &mut bytes[1..]).expect("fits");
+    bytes[0] = u8::try_from(used).expect("short");
+    stream.write_all(&bytes[..=used]).expect("knock");
+    let mut answer = [0; 1];
+    stream.read_exact(&mut answer).expect("an answer");
 }

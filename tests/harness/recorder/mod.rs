@@ -98,7 +98,8 @@ impl Recorder {
     /// Everything recorded since the last time, with all that dead processes still owe. To be asked
     /// when all programs have ended.
     pub fn take(&self) -> Record {
-        self.read_all();
+        door::wait_for_all_before(&self.inner.run_directory);
+        self.inner.read();
         let mut sessions = self.inner.sessions.lock().expect("no reader panicked");
         let mut record = self.inner.record.lock().expect("no reader panicked");
         sessions
@@ -110,7 +111,7 @@ impl Recorder {
 
     /// Everything recorded since the last time of programs that still run.
     pub fn peek(&self) -> Record {
-        self.read_all();
+        self.inner.read();
         std::mem::take(&mut self.inner.record.lock().expect("no reader panicked"))
     }
 
@@ -158,10 +159,6 @@ impl Recorder {
     /// How many segments were handed out.
     pub fn attached(&self) -> u32 {
         self.inner.attached.load(Relaxed)
-    }
-
-    fn read_all(&self) {
-        self.inner.read();
     }
 }
 

@@ -21,6 +21,9 @@ pub struct Record {
     names: BTreeMap<Inode, BTreeSet<Vec<u8>>>,
     /// Times that everything was said to be dirty.
     pub everything: usize,
+    /// Programs that knocked and did not wait for the answer: what they did must be looked for
+    /// everywhere.
+    pub in_vain: usize,
     /// Range slots read.
     pub slots: usize,
     /// Message slots read.
@@ -147,9 +150,14 @@ impl Record {
         covered
     }
 
+    /// Whether everything has to be looked at.
+    pub fn tells_all(&self) -> bool {
+        self.everything > 0 || self.in_vain > 0
+    }
+
     /// Whether a name of a directory was told of, or all of them.
     pub fn tells_name(&self, directory: Inode, name: &[u8]) -> bool {
-        self.everything > 0
+        self.tells_all()
             || self
                 .names
                 .get(&directory)

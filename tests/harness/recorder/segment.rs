@@ -173,7 +173,10 @@ fn read_range(
         operation::RUN if dead => entry.whole = true,
         operation::WRITE | operation::RUN => entry.cover(offset, length),
         operation::APPEND => entry.appended += 1,
-        operation::TRUNCATE => entry.truncated += 1,
+        operation::TRUNCATE => {
+            entry.truncated += 1;
+            entry.cover(offset, u64::MAX);
+        }
         operation::WHOLE => entry.whole = true,
         operation::ATTRIBUTES => entry.attributes += 1,
         operation::MAP => {

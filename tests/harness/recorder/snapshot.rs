@@ -46,6 +46,11 @@ impl Snapshot {
         }
     }
 
+    /// What tells the file at `path` from all others.
+    pub fn key(path: &Path) -> FileKey {
+        key(path)
+    }
+
     /// Everything in which the tree differs now that `record` does not tell: empty if all is well.
     pub fn missed(&self, record: &Record) -> (Vec<String>, Checked) {
         let now = Self::of(&self.root);
@@ -190,7 +195,7 @@ fn missed_content(
         }
     }
     let shrunk = content.len() < old.len() && told.truncated == 0 && !told.whole;
-    if record.everything > 0 || (bad.is_empty() && !shrunk) {
+    if record.tells_all() || (bad.is_empty() && !shrunk) {
         return None;
     }
     let first: Vec<_> = bad.iter().take(4).collect();
@@ -203,6 +208,6 @@ fn missed_content(
 fn missed_attributes(before: Option<&Entry>, now: &Entry, record: &Record) -> Option<String> {
     let before = before?;
     let same = before.mode == now.mode && before.owner == now.owner;
-    let told = same || record.everything > 0 || record.of(now.file).attributes > 0;
+    let told = same || record.tells_all() || record.of(now.file).attributes > 0;
     (!told).then(|| format!("mode {:o} to {:o}", before.mode, now.mode))
 }
