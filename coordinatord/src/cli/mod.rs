@@ -4,6 +4,7 @@
 //! they work when the coordinator is dead. Exit codes and what `--json` prints are contracts.
 
 mod archive;
+mod blind_spot;
 mod checkup;
 mod commands;
 mod content;

@@ -10,7 +10,7 @@ use everwrite_protocol::local::RUN_DIRECTORY_VARIABLE;
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::{shim_library, shown};
+use crate::cli::{blind_spot, shim_library, shown};
 use crate::config::HOME_VARIABLE;
 use crate::intake::coordinator_is_alive;
 
@@ -42,6 +42,12 @@ impl Run {
                 "everwrite: no coordinator is running ({}): what {} changes is not stored until one \
                  runs",
                 context.paths.run().display(),
+                shown::path(self.command[0].as_bytes())
+            ));
+        }
+        if let Some(reason) = blind_spot::of(&self.command[0]) {
+            context.note(format_args!(
+                "everwrite: {} is not seen by the shim, as {reason}: what it changes is found by scans",
                 shown::path(self.command[0].as_bytes())
             ));
         }
