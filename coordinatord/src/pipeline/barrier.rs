@@ -127,9 +127,16 @@ impl Pipeline {
 
     /// Is everything up to the ticket in a batch?
     pub(super) fn has_passed(&self, ticket: Ticket) -> bool {
-        self.state
-            .oldest()
-            .is_none_or(|(oldest, _)| oldest > ticket)
+        self.may_work()
+            && self
+                .state
+                .roots
+                .iter()
+                .all(|root| root.file.is_some() || !root.is_at_work())
+            && self
+                .state
+                .oldest()
+                .is_none_or(|(oldest, _)| oldest > ticket)
     }
 
     /// Answers those who have waited long enough.

@@ -73,11 +73,13 @@ impl Scan {
         matches!(self.reason, ScanReason::Check | ScanReason::Barrier)
     }
 
-    /// `usual`, unless nobody waits for this scan.
+    /// `usual`, unless everybody waits for this scan, or nobody.
     pub fn mark_of(&self, usual: Ticket) -> Ticket {
         match self.reason {
             ScanReason::Check => Ticket::BACKGROUND,
-            ScanReason::Initial | ScanReason::Gap | ScanReason::Barrier => usual,
+            // Whoever waits, waits for what was missed.
+            ScanReason::Initial | ScanReason::Gap => Ticket::default(),
+            ScanReason::Barrier => usual,
         }
     }
 

@@ -13,7 +13,7 @@ use super::{Round, State};
 use crate::index::FileRow;
 use crate::intake::OriginId;
 use crate::look::{Accounts, Stat, attributes_digest, read_attributes, stat_at};
-use crate::queue::Mark;
+use crate::queue::{Mark, Ticket};
 use crate::reconcile::{RootFacts, RootVerdict, Scan, ScanReason, judge_root};
 
 /// [`ProtectedRoot::file`](super::ProtectedRoot::file) of a root that was not seen yet.
@@ -40,7 +40,9 @@ impl Round<'_> {
 
     fn declare_root(&mut self, at: usize, path: &Path, stat: &Stat) -> Result<()> {
         let name = self.state.roots[at].name.clone();
-        let mark = self.state.queue.mark(self.started, OriginId::SCAN);
+        let mut mark = self.state.queue.mark(self.started, OriginId::SCAN);
+        // Every barrier waits for a root's first listing.
+        mark.ticket = Ticket::default();
         let known = self.state.index.child(FileId::TOP, &name)?;
         let file = match known {
             Some(file) => file,

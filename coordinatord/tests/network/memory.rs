@@ -166,6 +166,10 @@ impl Destination for MemoryStore {
 
     /// To `Points`: as many as asked for, as a failure that names the number. To `WholeDigest`: a
     /// payload of a mebibyte. All else is not found.
+    fn settle(&self, _wait: std::time::Duration) -> bool {
+        true
+    }
+
     fn answer(&self, query: &Query) -> (Answer, Vec<u8>) {
         let mute = self.shared.mute.lock().unwrap();
         drop(self.shared.unmuted.wait_while(mute, |mute| *mute).unwrap());

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use everwrite_protocol::ids::{SequenceNumber, SourceId};
 use everwrite_protocol::wire::{Answer, Cut, Query};
@@ -22,6 +23,8 @@ pub trait Destination: Send + Sync {
     fn append_part(&self, part: Frame<'static>) -> Result<(), DestinationError>;
     /// Ends the batch; [`StoreEvent::Stored`] follows.
     fn commit(&self, cut: Cut) -> Result<(), DestinationError>;
+    /// Waits until every batch whose cut was taken is on the disk. `false`: it took longer than `wait`.
+    fn settle(&self, wait: Duration) -> bool;
     /// Answers.
     fn answer(&self, query: &Query) -> (Answer, Vec<u8>);
 }
@@ -88,6 +91,10 @@ impl Destination for SourceStore {
 
     fn commit(&self, cut: Cut) -> Result<(), DestinationError> {
         Ok(Self::commit(self, cut)?)
+    }
+
+    fn settle(&self, wait: Duration) -> bool {
+        Self::settle(self, wait)
     }
 
     fn answer(&self, query: &Query) -> (Answer, Vec<u8>) {

@@ -5,12 +5,18 @@
 //! the queue can't mix with what its successor sends. Frames carry the number of their connection;
 //! those of any but the newest are dropped. That loses nothing: an unfinished batch begins anew
 //! with its part 0.
+//!
+//! A new connection is welcomed only behind a fence: once everything that its predecessors had
+//! finished is on the disk. A coordinator that was killed and started again numbers on from what
+//! the welcome says is stored; a batch stored later would take the number of one of its own, and
+//! that one would be taken for a repetition.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use everwrite_protocol::wire::Cut;
 use everwrite_protocol::wire::frame::FrameType;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::destination::{Destination, DestinationError};
 use super::replies::Standing;
@@ -18,6 +24,16 @@ use crate::transport::{Frame, TransportError};
 
 /// Frames waiting for the thread; each at most 2 MiB.
 const QUEUE_FRAMES: usize = 16;
+
+/// How often a fence that has to wait (disk full) sees whether anybody still waits for it.
+const FENCE_LOOK: Duration = Duration::from_millis(200);
+
+/// What goes through the queue.
+enum Item {
+    Arrived(Arrived),
+    /// Answered when all before it is on the disk.
+    Fence(oneshot::Sender<()>),
+}
 
 /// A part or a cut on its way into the store.
 pub(super) struct Arrived {
@@ -42,7 +58,7 @@ pub(super) enum IngestError {
 
 /// The way to the thread. It ends when this is dropped.
 pub(super) struct Ingest {
-    arrived: mpsc::Sender<Arrived>,
+    items: mpsc::Sender<Item>,
 }
 
 impl Ingest {
@@ -51,7 +67,7 @@ impl Ingest {
         standing: &Arc<watch::Sender<Standing>>,
         newest: watch::Receiver<u64>,
     ) -> Self {
-        let (arrived, queue) = mpsc::channel(QUEUE_FRAMES);
+        let (items, queue) = mpsc::channel(QUEUE_FRAMES);
         let intake = Intake {
             destination: Arc::clone(destination),
             standing: Arc::clone(standing),
@@ -59,13 +75,20 @@ impl Ingest {
             queue,
         };
         tokio::task::spawn_blocking(move || intake.run());
-        Self { arrived }
+        Self { items }
     }
 
     /// Hands a frame over; waits while the store can't keep up.
     pub(super) async fn put(&self, arrived: Arrived) {
         // The thread lives as long as `self`, but for a panic in the store, which has told of itself.
-        let _ = self.arrived.send(arrived).await;
+        let _ = self.items.send(Item::Arrived(arrived)).await;
+    }
+
+    /// Waits until everything that was handed over before, and finished, is on the disk.
+    pub(super) async fn fence(&self) {
+        let (passed, wait) = oneshot::channel();
+        let _ = self.items.send(Item::Fence(passed)).await;
+        let _ = wait.await;
     }
 }
 
@@ -73,20 +96,36 @@ struct Intake {
     destination: Arc<dyn Destination>,
     standing: Arc<watch::Sender<Standing>>,
     newest: watch::Receiver<u64>,
-    queue: mpsc::Receiver<Arrived>,
+    queue: mpsc::Receiver<Item>,
 }
 
 impl Intake {
     fn run(mut self) {
-        while let Some(arrived) = self.queue.blocking_recv() {
-            let failed = arrived.failed.clone();
-            if arrived.connection == *self.newest.borrow()
-                && let Err(error) = self.store(arrived.frame)
-            {
-                // The connection may be gone; then nobody is left to be told.
-                let _ = failed.send(error);
+        while let Some(item) = self.queue.blocking_recv() {
+            match item {
+                Item::Arrived(arrived) => self.take(arrived),
+                Item::Fence(passed) => self.pass(passed),
             }
         }
+    }
+
+    fn take(&self, arrived: Arrived) {
+        let failed = arrived.failed.clone();
+        if arrived.connection == *self.newest.borrow()
+            && let Err(error) = self.store(arrived.frame)
+        {
+            // The connection may be gone; then nobody is left to be told.
+            let _ = failed.send(error);
+        }
+    }
+
+    fn pass(&self, passed: oneshot::Sender<()>) {
+        while !self.destination.settle(FENCE_LOOK) {
+            if passed.is_closed() {
+                return;
+            }
+        }
+        let _ = passed.send(());
     }
 
     fn store(&self, frame: Frame<'static>) -> Result<(), IngestError> {

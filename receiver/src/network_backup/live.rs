@@ -39,6 +39,15 @@ impl Turn {
         }
     }
 
+    /// Waits until everything that older connections finished is on the disk.
+    pub(super) async fn settle(&self) -> Result<(), SessionError> {
+        let mut newest = self.source.newest.subscribe();
+        tokio::select! {
+            () = self.source.ingest.fence() => Ok(()),
+            _ = newest.wait_for(|&newest| newest != self.number) => Err(SessionError::Superseded),
+        }
+    }
+
     /// Lives until the peer leaves, is silent, breaks a rule, or has to end. `told` is what the
     /// welcome said.
     pub(super) async fn run(

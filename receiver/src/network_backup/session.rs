@@ -157,6 +157,7 @@ async fn converse(
     let end = match hello.role {
         Role::Live => {
             let turn = Turn::take(source);
+            turn.settle().await?;
             let standing = welcome(stream, hello, source).await?;
             turn.run(stream, standing).await
         }
@@ -188,7 +189,9 @@ async fn welcome(
     hello: &Hello,
     source: &Source,
 ) -> Result<Standing, SessionError> {
-    let standing = source.standing.borrow().clone();
+    let mut standing = source.standing.borrow().clone();
+    // The store knows first.
+    standing.stored = standing.stored.max(source.destination.stored());
     let (stored, applied) = (standing.stored, standing.applied);
     let version = hello.version.min(Version::CURRENT);
     let welcome = Welcome::Accepted {

@@ -155,6 +155,12 @@ impl SourceStore {
         self.reader.answer(query)
     }
 
+    /// Waits until every batch whose cut was taken is on the disk. `false`: it took longer than `wait`.
+    pub fn settle(&self, wait: Duration) -> bool {
+        let taken = self.order.lock().unwrap_or_else(PoisonError::into_inner).taken();
+        self.wait_stored(taken, wait)
+    }
+
     /// Waits until a batch is on the disk. `false`: it took longer than `wait`.
     pub fn wait_stored(&self, sequence: SequenceNumber, wait: Duration) -> bool {
         self.progress.wait_stored(sequence, wait)

@@ -29,6 +29,11 @@ impl Order {
         Self { taken: stored, parts: 0 }
     }
 
+    /// Last batch whose cut was taken.
+    pub(super) fn taken(&self) -> SequenceNumber {
+        self.taken
+    }
+
     /// A part has come.
     pub(super) fn part(&mut self, sequence: SequenceNumber, part: u32) -> Result<Verdict, StoreError> {
         if sequence <= self.taken {
