@@ -8,16 +8,19 @@ pub(crate) fn sequence(number: u64) -> SequenceNumber {
     SequenceNumber(number)
 }
 
+pub(crate) fn origin() -> Origin {
+    Origin {
+        pid: 7,
+        uid: 1000,
+        started_ticks: 1,
+        program: "test".to_owned(),
+        executable: String::new(),
+    }
+}
+
 /// A batch of `parts` parts of `bytes` each, whose content tells its number.
 pub(crate) fn batch(number: u64, parts: u32, bytes: usize) -> Batch {
     let part = |index: u32| {
-        let origin = Origin {
-            pid: 7,
-            uid: 1000,
-            started_ticks: 1,
-            program: "test".to_owned(),
-            executable: String::new(),
-        };
         let write = BackupCommand::Write {
             file: FileId(1),
             offset: u64::from(index) * bytes as u64,
@@ -28,7 +31,7 @@ pub(crate) fn batch(number: u64, parts: u32, bytes: usize) -> Batch {
         let part = Part {
             sequence: sequence(number),
             part: index,
-            origins: vec![origin],
+            origins: vec![origin()],
             commands: vec![write],
         };
         (part, content(number, index, bytes))

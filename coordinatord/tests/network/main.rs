@@ -1,5 +1,5 @@
 //! The line between a coordinator and a receiver: real TLS on loopback, real sessions, in front of
-//! a store in memory that can be made to misbehave.
+//! a store in memory that can be made to misbehave, and of the real one.
 
 mod batches;
 mod memory;
@@ -11,3 +11,4 @@ mod hostile;
 mod pairing;
 mod questions;
 mod sessions;
+mod stored;
