@@ -30,10 +30,32 @@ impl History for RemoteHistory {
     fn ask(&self, query: Query) -> Result<(Answer, Vec<u8>), HistoryError> {
         let _in_runtime = self.runtime.enter();
         let answer = self.archive.ask_later(query);
-        self.runtime.block_on(answer).map_err(|error| match error {
+        self.runtime
+            .block_on(answer)
+            .map_err(|error| self.failed(error))
+    }
+
+    fn ask_all(&self, queries: Vec<Query>) -> Vec<Result<(Answer, Vec<u8>), HistoryError>> {
+        let _in_runtime = self.runtime.enter();
+        let asked: Vec<_> = queries
+            .into_iter()
+            .map(|query| self.archive.ask_later(query))
+            .collect();
+        let answers = asked
+            .into_iter()
+            .map(|answer| self.runtime.block_on(answer));
+        answers
+            .map(|answer| answer.map_err(|error| self.failed(error)))
+            .collect()
+    }
+}
+
+impl RemoteHistory {
+    fn failed(&self, error: AskError) -> HistoryError {
+        match error {
             AskError::Failed(error) => error.into(),
             other => HistoryError::Unreachable(format!("{}: {other}", self.archive.receiver)),
-        })
+        }
     }
 }
 

@@ -3,22 +3,28 @@
 //! A file gets its attributes when its content is complete, directories theirs when everything is in
 //! them. So a restore that was killed can be told from the times alone how far it had come.
 
-use std::fs::File;
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use everwrite_protocol::ids::FileId;
 use everwrite_protocol::wire::Kind;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::content::write_content;
-use super::digest;
 use super::error::RestoreError;
 use super::history::{Asked, History};
+use super::nodes::{has_attributes, node, open, read_digest, same_file, symlink};
+use super::piece::Piece;
 use super::place::{Place, Places};
 use super::plan::{Action, RestorePlan, Step};
-use crate::mirror::{Node, Privileges, Unset, open_file, read_attributes, set_attributes};
+use crate::mirror::{Node, Privileges, Unset, set_attributes};
+
+/// Files whose first pieces are asked for ahead, and how large they may be, bytes.
+const AHEAD_FILES: usize = 64;
+const AHEAD_BYTES_MAX: u64 = 128 << 10;
 
 /// How far a restore is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -40,6 +46,8 @@ pub struct Report {
     pub removed: u64,
     /// Bytes of content that had to be written.
     pub bytes_written: u64,
+    /// What is another than before: made, removed, written to, or with other attributes.
+    pub changed: Vec<PathBuf>,
     /// What could not be set, with the cause in words: owner without privilege and the like.
     pub unset: Vec<(PathBuf, String)>,
 }
@@ -58,6 +66,7 @@ pub fn carry_out(
         plan,
         history: Asked(history),
         places,
+        first_pieces: HashMap::new(),
         digests: Vec::new(),
         report: Report::default(),
         done: Progress::default(),
@@ -80,6 +89,8 @@ struct Work<'w, H> {
     plan: &'w RestorePlan,
     history: Asked<'w, H>,
     places: Places,
+    /// First pieces of small files, asked for ahead.
+    first_pieces: HashMap<FileId, Piece>,
     /// Of each file that was written: index of its step, digest of what it must hold.
     digests: Vec<(usize, blake3::Hash)>,
     report: Report,
@@ -132,7 +143,10 @@ impl<H: History> Work<'_, H> {
         };
         let place = self.place(step)?;
         match rustix::fs::unlinkat(&*place.directory, place.name.as_slice(), flags) {
-            Ok(()) => self.report.removed += 1,
+            Ok(()) => {
+                self.report.removed += 1;
+                self.changed(step);
+            }
             Err(Errno::NOTEMPTY | Errno::EXIST) => {
                 let path = self.plan.local(&step.relative);
                 self.report.unset.push((
@@ -165,6 +179,7 @@ impl<H: History> Work<'_, H> {
         match linked {
             Ok(()) => {
                 self.report.restored += 1;
+                self.changed(step);
                 Ok(())
             }
             Err(Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP) => {
@@ -217,26 +232,43 @@ impl<H: History> Work<'_, H> {
             return Ok(());
         }
         let file = open(place).map_err(self.at("open", step))?;
+        let first = self.first_piece(index, step);
         let (before, total) = (self.done, step.entry.attributes.size);
         let (done, progress) = (&mut self.done, &mut self.progress);
         let mut tell = |bytes: u64| {
             done.bytes = before.bytes + bytes.min(total);
             progress(*done);
         };
+        let what = (step.entry.file, self.plan.point.sequence);
         let path = self.plan.local(&step.relative);
-        let written = write_content(
-            &self.history,
-            step.entry.file,
-            self.plan.point.sequence,
-            &file,
-            &mut tell,
-        );
+        let written = write_content(&self.history, what, first, &file, &mut tell);
         let written = written.map_err(|error| error.at(path))?;
         self.done.bytes = before.bytes + total;
         self.report.bytes_written += written.bytes;
         self.report.restored += 1;
         self.digests.push((index, written.digest));
+        if written.changed {
+            self.changed(step);
+        }
         self.attributes(step, place)
+    }
+
+    /// The first piece of a small file; asks for those of the files that come next as well.
+    fn first_piece(&mut self, index: usize, step: &Step) -> Option<Piece> {
+        let small = |step: &&Step| {
+            let attributes = &step.entry.attributes;
+            let written = !matches!(step.action, Action::Link { .. } | Action::Remove);
+            written && attributes.kind == Kind::Regular && attributes.size <= AHEAD_BYTES_MAX
+        };
+        if small(&step) && !self.first_pieces.contains_key(&step.entry.file) {
+            let next = self.plan.steps[index..]
+                .iter()
+                .filter(small)
+                .take(AHEAD_FILES);
+            let files: Vec<_> = next.map(|step| step.entry.file).collect();
+            self.first_pieces = self.history.read_first(&files, self.plan.point.sequence);
+        }
+        self.first_pieces.remove(&step.entry.file)
     }
 
     /// A restore that goes on: the file has its attributes, so it has its content.
@@ -246,20 +278,22 @@ impl<H: History> Work<'_, H> {
             .marker
             .as_ref()
             .is_some_and(|marker| marker.resumed);
-        let attributes = &step.entry.attributes;
-        let found = || {
-            let node = place.node().ok()?;
-            read_attributes(Node::Path(node.as_fd()), vec![]).ok()
-        };
-        resumed
-            && found().is_some_and(|found| {
-                let same = (found.size, found.modified) == (attributes.size, attributes.modified);
-                same && found.mode == attributes.mode
-            })
+        resumed && has_attributes(place, &step.entry.attributes)
+    }
+
+    fn changed(&mut self, step: &Step) {
+        let path = self.plan.local(&step.relative);
+        if self.report.changed.last() != Some(&path) {
+            self.report.changed.push(path);
+        }
     }
 
     /// Sets them, exactly as they were; privileges decide what is left unset.
     fn attributes(&mut self, step: &Step, place: &Place) -> Result<(), RestoreError> {
+        if has_attributes(place, &step.entry.attributes) {
+            return Ok(());
+        }
+        self.changed(step);
         let node = place
             .node()
             .map_err(|error| self.at("open", step)(error.into()))?;
@@ -316,83 +350,4 @@ impl<H: History> Work<'_, H> {
         }
         Ok(())
     }
-}
-
-/// `None`: its mode does not let us read it.
-fn read_digest(place: &Place) -> io::Result<Option<blake3::Hash>> {
-    let file = match open_file(place.directory.as_fd(), &place.name, OFlags::RDONLY) {
-        Err(Errno::ACCESS | Errno::PERM) => return Ok(None),
-        file => file?,
-    };
-    // Advice: without it the page cache would answer for the disk.
-    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-    digest::of_file(&file).map(Some)
-}
-
-fn same_file(one: &Place, other: &Place) -> bool {
-    let identity = |place: &Place| {
-        let stat = rustix::fs::fstat(place.node().ok()?).ok()?;
-        Some((stat.st_dev, stat.st_ino))
-    };
-    identity(one).is_some_and(|found| identity(other) == Some(found))
-}
-
-/// What is there, or a new one. One that may not be written is replaced: it is about to be another
-/// anyway.
-fn open(place: &Place) -> io::Result<File> {
-    let open =
-        |flags: OFlags| open_file(place.directory.as_fd(), &place.name, OFlags::RDWR | flags);
-    match open(OFlags::CREATE) {
-        Err(Errno::ACCESS | Errno::TXTBSY) => {
-            place.remove()?;
-            Ok(open(OFlags::CREATE | OFlags::EXCL)?)
-        }
-        file => Ok(file?),
-    }
-}
-
-fn symlink(place: &Place, target: &[u8]) -> io::Result<()> {
-    let there = rustix::fs::readlinkat(&*place.directory, place.name.as_slice(), Vec::new());
-    if there.is_ok_and(|there| there.to_bytes() == target) {
-        return Ok(());
-    }
-    place.remove()?;
-    Ok(rustix::fs::symlinkat(
-        target,
-        &*place.directory,
-        place.name.as_slice(),
-    )?)
-}
-
-fn node(place: &Place, kind: Kind, mode: u32, device_number: u64) -> Result<(), Errno> {
-    let kind = match kind {
-        Kind::Fifo => FileType::Fifo,
-        Kind::Socket => FileType::Socket,
-        Kind::CharacterDevice => FileType::CharacterDevice,
-        _ => FileType::BlockDevice,
-    };
-    if is_node(place, kind, device_number) {
-        return Ok(());
-    }
-    place
-        .remove()
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    let mode = Mode::from_raw_mode(mode & 0o600);
-    rustix::fs::mknodat(
-        &*place.directory,
-        place.name.as_slice(),
-        kind,
-        mode,
-        device_number,
-    )
-}
-
-fn is_node(place: &Place, kind: FileType, device_number: u64) -> bool {
-    let stat = place
-        .node()
-        .ok()
-        .and_then(|node| rustix::fs::fstat(node).ok());
-    stat.is_some_and(|stat| {
-        FileType::from_raw_mode(stat.st_mode) == kind && stat.st_rdev == device_number
-    })
 }

@@ -10,6 +10,7 @@ use everwrite_protocol::ids::{FileId, SequenceNumber};
 use super::digest::ContentDigest;
 use super::error::RestoreError;
 use super::history::{Asked, History, HistoryError};
+use super::piece::Piece;
 use crate::mirror::{data_ranges, punch, read_at, write_at};
 
 /// Bytes that are looked at in one go where there should be a hole.
@@ -19,6 +20,8 @@ const LOOK_BYTES: u64 = 1 << 20;
 pub(super) struct Written {
     /// Bytes that differed.
     pub(super) bytes: u64,
+    /// Content or size differed.
+    pub(super) changed: bool,
     /// Digest of what the file must hold.
     pub(super) digest: blake3::Hash,
 }
@@ -54,11 +57,12 @@ impl From<io::Error> for ContentError {
     }
 }
 
-/// Makes `into` hold what `file` held at that moment. `progress` hears how many bytes are done.
+/// Makes `into` hold what `file` held at that moment, whose first piece may be there already.
+/// `progress` hears how many bytes are done.
 pub(super) fn write_content<H: History>(
     history: &Asked<'_, H>,
-    file: FileId,
-    at: SequenceNumber,
+    (file, at): (FileId, SequenceNumber),
+    mut first: Option<Piece>,
     into: &File,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Written, ContentError> {
@@ -66,12 +70,18 @@ pub(super) fn write_content<H: History>(
         file: into,
         digest: ContentDigest::new(),
         written: 0,
+        changed: false,
     };
     let mut offset = 0;
     loop {
-        let piece = history.read(file, at, offset)?;
-        if offset == 0 {
+        let piece = match first.take() {
+            Some(piece) => piece,
+            None => history.read(file, at, offset)?,
+        };
+        // Setting the size that it has would change its time.
+        if offset == 0 && into.metadata()?.len() != piece.size() {
             into.set_len(piece.size())?;
+            output.changed = true;
         }
         let mut hole = piece.offset();
         for (start, data) in piece.data() {
@@ -82,10 +92,10 @@ pub(super) fn write_content<H: History>(
         output.zeros(hole..piece.end())?;
         progress(piece.end());
         if piece.is_last() {
-            let digest = output.digest.finish(piece.size());
             return Ok(Written {
                 bytes: output.written,
-                digest,
+                changed: output.changed || output.written > 0,
+                digest: output.digest.finish(piece.size()),
             });
         }
         offset = piece.end();
@@ -96,6 +106,7 @@ struct Output<'f> {
     file: &'f File,
     digest: ContentDigest,
     written: u64,
+    changed: bool,
 }
 
 impl Output<'_> {

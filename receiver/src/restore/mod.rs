@@ -12,6 +12,7 @@ mod digest;
 mod error;
 mod history;
 mod marker;
+mod nodes;
 mod piece;
 mod place;
 mod plan;

@@ -377,6 +377,12 @@ fn in_place_only_what_differs_is_written() {
     std::fs::remove_file(root.join("new")).unwrap();
     world.restore("r", world.in_place(false)).unwrap();
     world.assert_as_it_was(&root);
+    let again = world.restore("r", world.in_place(false)).unwrap();
+    assert_eq!(
+        (again.bytes_written, again.changed),
+        (0, vec![]),
+        "nothing is touched for nothing"
+    );
 }
 
 #[test]

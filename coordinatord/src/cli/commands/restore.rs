@@ -108,8 +108,8 @@ impl Restore {
             .await
             .map_err(|error| Failure::negative(format!("restore: {error}"), ""))?
             .map_err(|error| failed(&error))?;
-        if self.in_place && report.is_some() {
-            announce(context, &plan).await;
+        if let Some(report) = report.as_ref().filter(|_| self.in_place) {
+            announce(context, report).await;
         }
         say(context, &plan, report.as_ref())?;
         context.answer(&answer(&plan, report))?;
@@ -156,13 +156,11 @@ impl Restore {
 
 /// Tells a running coordinator what was changed behind the shim's back. Without one it is found when
 /// the next one starts.
-async fn announce(context: &Context, plan: &RestorePlan) {
+async fn announce(context: &Context, report: &Report) {
     let daemon = context.daemon();
-    for steps in plan.steps.chunks(ANNOUNCED_PATHS_MAX) {
-        let paths = steps.iter().map(|step| plan.local(&step.relative));
-        let paths = paths
-            .map(|path| PathText::from_bytes(path.as_os_str().as_bytes()))
-            .collect();
+    for changed in report.changed.chunks(ANNOUNCED_PATHS_MAX) {
+        let text = |path: &PathBuf| PathText::from_bytes(path.as_os_str().as_bytes());
+        let paths = changed.iter().map(text).collect();
         match daemon
             .post::<()>("announce", &AnnounceRequest { paths })
             .await
