@@ -71,7 +71,9 @@ impl Applier {
             None => Bound::UpTo(stored),
         };
         let window = read_window(&self.segments, state.position, state.applied, bound)?;
-        let Some(window) = window else { return Ok(None) };
+        let Some(window) = window else {
+            return Ok(None);
+        };
         let plan = plan::plan(&self.catalog.read()?, &window.batches)?;
         let last = last(&window, state.applied);
         self.announce(&plan, last, writer)?;
@@ -89,7 +91,11 @@ impl Applier {
         if self.pending.is_none() {
             let mut before = Directories::new(&self.directory, &plan.steps.homes_before, false);
             let preimages = preimage::save(plan, last, &mut before, writer)?;
-            self.pending = Some(PendingWindow { last, preimages, prepared: false });
+            self.pending = Some(PendingWindow {
+                last,
+                preimages,
+                prepared: false,
+            });
         }
         Ok(())
     }
@@ -100,11 +106,18 @@ impl Applier {
         window: &Window,
         writer: &LogWriter,
     ) -> Result<(), StoreError> {
-        let Some(pending) = &mut self.pending else { return Ok(()) };
+        let Some(pending) = &mut self.pending else {
+            return Ok(());
+        };
         let needs = preimage::load(plan, &pending.preimages, &mut self.content)?;
         let read = self.catalog.read()?;
-        let mut carrier =
-            Carrier::new(&self.directory, plan, &read, &mut self.content, self.privileges);
+        let mut carrier = Carrier::new(
+            &self.directory,
+            plan,
+            &read,
+            &mut self.content,
+            self.privileges,
+        );
         if !pending.prepared {
             carrier.build()?;
         }
@@ -127,5 +140,8 @@ impl Applier {
 }
 
 fn last(window: &Window, applied: SequenceNumber) -> SequenceNumber {
-    window.batches.last().map_or(applied, |batch| batch.cut.cut.sequence)
+    window
+        .batches
+        .last()
+        .map_or(applied, |batch| batch.cut.cut.sequence)
 }

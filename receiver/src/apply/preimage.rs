@@ -35,10 +35,16 @@ struct Need {
 }
 
 fn needs(plan: &Plan) -> impl Iterator<Item = Need> + '_ {
-    plan.superseded.iter().filter_map(|row| match row.piece.place {
-        Place::Before(file, offset) => Some(Need { file, offset, length: row.piece.length }),
-        Place::Log(..) | Place::Zeros => None,
-    })
+    plan.superseded
+        .iter()
+        .filter_map(|row| match row.piece.place {
+            Place::Before(file, offset) => Some(Need {
+                file,
+                offset,
+                length: row.piece.length,
+            }),
+            Place::Log(..) | Place::Zeros => None,
+        })
 }
 
 /// Reads what the plan needs, writes it and the WINDOW frame, durably. Returns the PREIMAGE frames.
@@ -67,7 +73,11 @@ fn open_source<H: Homing>(
     file: FileId,
 ) -> Result<Option<File>, StoreError> {
     let opened = directories.find(file).and_then(|spot| {
-        Ok(open_file(spot.directory.as_fd(), &spot.name, OFlags::RDONLY)?)
+        Ok(open_file(
+            spot.directory.as_fd(),
+            &spot.name,
+            OFlags::RDONLY,
+        )?)
     });
     match opened {
         Ok(opened) => Ok(Some(opened)),
@@ -84,7 +94,11 @@ fn open_source<H: Homing>(
 
 fn failed(file: FileId, source: std::io::Error) -> StoreError {
     let path = format!("mirror file {}", file.0).into();
-    StoreError::Io { action: "read what is about to be overwritten", path, source }
+    StoreError::Io {
+        action: "read what is about to be overwritten",
+        path,
+        source,
+    }
 }
 
 struct Saver<'w> {
@@ -100,7 +114,15 @@ struct Saver<'w> {
 impl<'w> Saver<'w> {
     fn new(last: SequenceNumber, writer: &'w LogWriter) -> Self {
         let (entries, payload, frames) = (Vec::new(), Vec::new(), Vec::new());
-        Self { last, writer, entries, payload, frames, count: 0, written: Vec::new() }
+        Self {
+            last,
+            writer,
+            entries,
+            payload,
+            frames,
+            count: 0,
+            written: Vec::new(),
+        }
     }
 
     fn need(&mut self, index: u32, need: Need, file: &File) -> Result<(), StoreError> {
@@ -109,7 +131,8 @@ impl<'w> Saver<'w> {
             .map_err(|error| failed(need.file, error))?;
         for range in ranges {
             let length = (range.end - range.start) as usize;
-            if self.payload.len() + length > PAYLOAD_BYTES_MAX || self.entries.len() >= ENTRIES_MAX {
+            if self.payload.len() + length > PAYLOAD_BYTES_MAX || self.entries.len() >= ENTRIES_MAX
+            {
                 self.close_frame()?;
             }
             let start = self.payload.len();
@@ -129,7 +152,9 @@ impl<'w> Saver<'w> {
         if self.entries.is_empty() {
             return Ok(());
         }
-        let entries = Preimages { entries: std::mem::take(&mut self.entries) };
+        let entries = Preimages {
+            entries: std::mem::take(&mut self.entries),
+        };
         let payload = std::mem::take(&mut self.payload);
         let encoded = encode(&entries)?;
         self.frames.push(NewFrame {
@@ -148,8 +173,11 @@ impl<'w> Saver<'w> {
 
     fn finish(mut self) -> Result<Vec<FramePosition>, StoreError> {
         self.close_frame()?;
-        let mark = encode(&WindowMark { preimages: self.count })?;
-        self.frames.push(NewFrame::bare(FrameKind::Window, self.last.0, mark));
+        let mark = encode(&WindowMark {
+            preimages: self.count,
+        })?;
+        self.frames
+            .push(NewFrame::bare(FrameKind::Window, self.last.0, mark));
         self.written.extend(self.writer.write(self.frames)?);
         self.written.truncate(self.count as usize);
         Ok(self.written)

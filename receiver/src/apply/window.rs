@@ -47,7 +47,10 @@ pub fn read_window(
         bytes: 0,
         commands: 0,
     };
-    let mut window = Window { batches: Vec::new(), end: start };
+    let mut window = Window {
+        batches: Vec::new(),
+        end: start,
+    };
     while reader.next <= last {
         let batch = reader.batch()?;
         let exact = matches!(bound, Bound::Exactly(_));
@@ -80,23 +83,29 @@ impl Reader<'_> {
             let at = self.scan.position();
             match self.scan.step()? {
                 Step::Frame(frame) if frame.header.sequence == self.next.0 => {
-                    if let Some(batch) = take(frame, &mut self.parts).map_err(|what| {
-                        damaged(self.segments, at, what)
-                    })? {
+                    if let Some(batch) = take(frame, &mut self.parts)
+                        .map_err(|what| damaged(self.segments, at, what))?
+                    {
                         self.count(&batch);
                         self.next = self.next.next();
                         return Ok(batch);
                     }
                 }
                 Step::Frame(_) => {}
-                Step::End => return Err(damaged(self.segments, at, "the log ends too early".into())),
+                Step::End => {
+                    return Err(damaged(self.segments, at, "the log ends too early".into()));
+                }
                 Step::Bad(_, error) => return Err(damaged(self.segments, at, error.to_string())),
             }
         }
     }
 
     fn count(&mut self, batch: &WindowBatch) {
-        self.commands += batch.parts.iter().map(|part| part.part.commands.len()).sum::<usize>();
+        self.commands += batch
+            .parts
+            .iter()
+            .map(|part| part.part.commands.len())
+            .sum::<usize>();
         for command in batch.parts.iter().flat_map(|part| &part.part.commands) {
             match command {
                 BackupCommand::Write { length, .. } => self.bytes += u64::from(*length),
@@ -116,14 +125,20 @@ fn take(frame: Frame<'_>, parts: &mut Vec<WindowPart>) -> Result<Option<WindowBa
             if part.part == 0 {
                 parts.clear();
             }
-            parts.push(WindowPart { part, frame: frame.at });
+            parts.push(WindowPart {
+                part,
+                frame: frame.at,
+            });
             Ok(None)
         }
         FrameKind::Cut => {
             let cut: StoredCut = codec::decode(frame.encoded).map_err(|error| error.to_string())?;
             // A cut without parts comes after parts of an attempt that was given up, at the most.
             parts.truncate(cut.cut.parts as usize);
-            Ok(Some(WindowBatch { cut, parts: std::mem::take(parts) }))
+            Ok(Some(WindowBatch {
+                cut,
+                parts: std::mem::take(parts),
+            }))
         }
         _ => Ok(None),
     }

@@ -65,7 +65,10 @@ impl Catalog {
 
     fn with(connection: Connection, path: &Path) -> Self {
         connection.set_prepared_statement_cache_capacity(64);
-        Self { connection, path: path.to_owned() }
+        Self {
+            connection,
+            path: path.to_owned(),
+        }
     }
 
     /// How far it has come.
@@ -96,5 +99,8 @@ impl Catalog {
 }
 
 fn failed(path: &Path, source: rusqlite::Error) -> StoreError {
-    StoreError::Catalog { path: path.to_owned(), source }
+    StoreError::Catalog {
+        path: path.to_owned(),
+        source,
+    }
 }

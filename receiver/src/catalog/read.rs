@@ -77,16 +77,23 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 impl<'c> CatalogRead<'c> {
     pub(super) fn begin(connection: &'c Connection, path: &'c Path) -> Result<Self> {
-        let transaction =
-            connection.unchecked_transaction().map_err(|error| failed(path, error))?;
+        let transaction = connection
+            .unchecked_transaction()
+            .map_err(|error| failed(path, error))?;
         let sql = "SELECT highest_file FROM state WHERE id = 1";
         let highest = transaction.query_row(sql, [], |row| values::file(row, 0));
         let highest_file = highest.map_err(|error| failed(path, error))?;
-        Ok(Self { transaction, path, highest_file })
+        Ok(Self {
+            transaction,
+            path,
+            highest_file,
+        })
     }
 
     fn statement(&self, sql: &str) -> Result<CachedStatement<'_>> {
-        self.transaction.prepare_cached(sql).map_err(|error| failed(self.path, error))
+        self.transaction
+            .prepare_cached(sql)
+            .map_err(|error| failed(self.path, error))
     }
 
     fn one<T>(
@@ -106,7 +113,9 @@ impl<'c> CatalogRead<'c> {
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
         let mut statement = self.statement(sql)?;
-        let rows = statement.query_map(params, read).and_then(Iterator::collect);
+        let rows = statement
+            .query_map(params, read)
+            .and_then(Iterator::collect);
         rows.map_err(|error| failed(self.path, error))
     }
 
@@ -125,7 +134,10 @@ impl<'c> CatalogRead<'c> {
         let sql = "SELECT value, since FROM attributes WHERE file = ?1 AND since <= ?2
                    ORDER BY since DESC LIMIT 1";
         self.one(sql, [file.0 as i64, at.0 as i64], |row| {
-            Ok((values::attributes(row, 0)?, SequenceNumber(row.get::<_, i64>(1)? as u64)))
+            Ok((
+                values::attributes(row, 0)?,
+                SequenceNumber(row.get::<_, i64>(1)? as u64),
+            ))
         })
     }
 
@@ -138,7 +150,9 @@ impl<'c> CatalogRead<'c> {
     ) -> Result<Option<FileId>> {
         let sql = "SELECT file FROM name WHERE parent = ?1 AND name = ?2 AND since <= ?3
                    AND until > ?3";
-        self.one(sql, (parent.0 as i64, name, at.0 as i64), |row| values::file(row, 0))
+        self.one(sql, (parent.0 as i64, name, at.0 as i64), |row| {
+            values::file(row, 0)
+        })
     }
 
     /// Entries of a directory at a moment after a name, in byte order, at most `limit`.
@@ -151,9 +165,11 @@ impl<'c> CatalogRead<'c> {
     ) -> Result<Vec<(Name, FileId)>> {
         let sql = "SELECT name, file FROM name WHERE parent = ?1 AND name > ?2 AND since <= ?3
                    AND until > ?3 ORDER BY name LIMIT ?4";
-        self.all(sql, (parent.0 as i64, after, at.0 as i64, limit as i64), |row| {
-            Ok((values::name(row, 0)?, values::file(row, 1)?))
-        })
+        self.all(
+            sql,
+            (parent.0 as i64, after, at.0 as i64, limit as i64),
+            |row| Ok((values::name(row, 0)?, values::file(row, 1)?)),
+        )
     }
 
     /// Names of a file at a moment.
@@ -181,7 +197,11 @@ impl<'c> CatalogRead<'c> {
     ) -> Result<Vec<NameRecord>> {
         let sql = "SELECT parent, name, file, since, until FROM name
                    WHERE (parent, name) > (?1, ?2) AND until = ?3 ORDER BY parent, name LIMIT ?4";
-        self.all(sql, (parent.0 as i64, name, OPEN, limit as i64), name_record)
+        self.all(
+            sql,
+            (parent.0 as i64, name, OPEN, limit as i64),
+            name_record,
+        )
     }
 
     /// Rows of history of a file that end after a moment, the last to end first.
@@ -195,8 +215,15 @@ impl<'c> CatalogRead<'c> {
         let sql = "SELECT offset, length, frame, inner FROM history WHERE file = ?1 AND until > ?2
                    AND offset < ?4 AND offset + length > ?3 ORDER BY until DESC";
         let mut statement = self.statement(sql)?;
-        let params = (file.0 as i64, at.0 as i64, range.start as i64, range.end as i64);
-        let mut rows = statement.query(params).map_err(|error| failed(self.path, error))?;
+        let params = (
+            file.0 as i64,
+            at.0 as i64,
+            range.start as i64,
+            range.end as i64,
+        );
+        let mut rows = statement
+            .query(params)
+            .map_err(|error| failed(self.path, error))?;
         while let Some(row) = rows.next().map_err(|error| failed(self.path, error))? {
             take(values::extent(row, 0).map_err(|error| failed(self.path, error))?);
         }
@@ -212,7 +239,9 @@ impl<'c> CatalogRead<'c> {
         let (id, start) = (file.0 as i64, range.start as i64);
         let first = self.one(before, [id, start], |row| values::extent(row, 0))?;
         let first = first.filter(|extent| extent.offset + extent.length > range.start);
-        let rest = self.all(within, [id, start, range.end as i64], |row| values::extent(row, 0))?;
+        let rest = self.all(within, [id, start, range.end as i64], |row| {
+            values::extent(row, 0)
+        })?;
         Ok(first.into_iter().chain(rest).collect())
     }
 
@@ -259,14 +288,16 @@ impl<'c> CatalogRead<'c> {
         before: SequenceNumber,
         take: impl FnMut(EventRecord) -> Result<bool>,
     ) -> Result<()> {
-        let sql = "SELECT sequence, number, what, file, parent, name, from_parent, from_name, bytes,
+        let sql =
+            "SELECT sequence, number, what, file, parent, name, from_parent, from_name, bytes,
                    origin FROM event WHERE sequence < ?1 ORDER BY sequence DESC, number DESC";
         self.events(sql, [before.0 as i64], take)
     }
 
     /// Deletions, the newest first, until `take` says that it has enough.
     pub fn deletions(&self, take: impl FnMut(EventRecord) -> Result<bool>) -> Result<()> {
-        let sql = "SELECT sequence, number, what, file, parent, name, from_parent, from_name, bytes,
+        let sql =
+            "SELECT sequence, number, what, file, parent, name, from_parent, from_name, bytes,
                    origin FROM event WHERE what = 4 ORDER BY sequence DESC";
         self.events(sql, [], take)
     }
@@ -279,7 +310,8 @@ impl<'c> CatalogRead<'c> {
         until: SequenceNumber,
         take: impl FnMut(EventRecord) -> Result<bool>,
     ) -> Result<()> {
-        let sql = "SELECT sequence, number, what, file, parent, name, from_parent, from_name, bytes,
+        let sql =
+            "SELECT sequence, number, what, file, parent, name, from_parent, from_name, bytes,
                    origin FROM event WHERE file = ?1 AND sequence >= ?2 AND sequence < ?3
                    ORDER BY sequence DESC, number DESC";
         self.events(sql, [file.0 as i64, since.0 as i64, until.0 as i64], take)
@@ -292,7 +324,9 @@ impl<'c> CatalogRead<'c> {
         mut take: impl FnMut(EventRecord) -> Result<bool>,
     ) -> Result<()> {
         let mut statement = self.statement(sql)?;
-        let mut rows = statement.query(params).map_err(|error| failed(self.path, error))?;
+        let mut rows = statement
+            .query(params)
+            .map_err(|error| failed(self.path, error))?;
         while let Some(row) = rows.next().map_err(|error| failed(self.path, error))? {
             if !take(event_record(row).map_err(|error| failed(self.path, error))?)? {
                 break;
@@ -322,7 +356,8 @@ impl<'c> CatalogRead<'c> {
 
     /// Commands that were left out: batch, part, command, reason.
     pub fn refused(&self, limit: usize) -> Result<Vec<(SequenceNumber, u32, u32, String)>> {
-        let sql = "SELECT sequence, part, command, reason FROM refused ORDER BY rowid DESC LIMIT ?1";
+        let sql =
+            "SELECT sequence, part, command, reason FROM refused ORDER BY rowid DESC LIMIT ?1";
         self.all(sql, [limit as i64], |row| {
             let sequence = SequenceNumber(row.get::<_, i64>(0)? as u64);
             Ok((sequence, row.get(1)?, row.get(2)?, row.get(3)?))
@@ -349,7 +384,9 @@ impl ContentBefore for CatalogRead<'_> {
             place: Place::Before(file, at),
         };
         for extent in self.current(file, range.clone())? {
-            let Some(piece) = extent.piece().within(&range) else { continue };
+            let Some(piece) = extent.piece().within(&range) else {
+                continue;
+            };
             if at < piece.offset {
                 pieces.push(gap(at, piece.offset));
             }
@@ -385,7 +422,9 @@ impl Before for CatalogRead<'_> {
 
     fn child(&self, parent: FileId, name: &Name) -> Result<Option<FileId>> {
         let sql = "SELECT file FROM name WHERE parent = ?1 AND name = ?2 AND until = ?3";
-        self.one(sql, (parent.0 as i64, name.as_bytes(), OPEN), |row| values::file(row, 0))
+        self.one(sql, (parent.0 as i64, name.as_bytes(), OPEN), |row| {
+            values::file(row, 0)
+        })
     }
 
     fn children(&self, parent: FileId) -> Result<u64> {
@@ -424,7 +463,10 @@ fn event_record(row: &Row<'_>) -> rusqlite::Result<EventRecord> {
 
 fn named_place(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<(FileId, Name)>> {
     match row.get::<_, Option<i64>>(column)? {
-        Some(parent) => Ok(Some((FileId(parent as u64), values::name(row, column + 1)?))),
+        Some(parent) => Ok(Some((
+            FileId(parent as u64),
+            values::name(row, column + 1)?,
+        ))),
         None => Ok(None),
     }
 }

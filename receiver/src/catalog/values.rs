@@ -45,7 +45,11 @@ impl LogExtent {
             Some(frame) => Place::Log(frame, self.inner),
             None => Place::Zeros,
         };
-        Piece { offset: self.offset, length: self.length, place }
+        Piece {
+            offset: self.offset,
+            length: self.length,
+            place,
+        }
     }
 }
 

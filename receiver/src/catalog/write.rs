@@ -71,15 +71,18 @@ fn write_cuts(transaction: &Transaction<'_>, cuts: &[StoredCut]) -> Done {
 
 fn write_file(transaction: &Transaction<'_>, change: &FileChange) -> Done {
     let file = change.file.0 as i64;
-    let Some(placed) = change.placed else { return forget(transaction, file) };
+    let Some(placed) = change.placed else {
+        return forget(transaction, file);
+    };
     let placed = values::placed_number(placed);
     let dead = change.dead.map(|sequence| sequence.0 as i64);
     if let Some(born) = change.born {
         let mut insert = transaction.prepare_cached("INSERT INTO file VALUES (?1, ?2, ?3, ?4)")?;
         insert.execute((file, placed, born.0 as i64, dead))?;
     } else {
-        let mut update = transaction
-            .prepare_cached("UPDATE file SET placed = ?2, dead = coalesce(?3, dead) WHERE file = ?1")?;
+        let mut update = transaction.prepare_cached(
+            "UPDATE file SET placed = ?2, dead = coalesce(?3, dead) WHERE file = ?1",
+        )?;
         update.execute((file, placed, dead))?;
     }
     Ok(())
@@ -88,16 +91,24 @@ fn write_file(transaction: &Transaction<'_>, change: &FileChange) -> Done {
 /// A staged file was dropped: no recovery point ever showed it.
 fn forget(transaction: &Transaction<'_>, file: i64) -> Done {
     for table in ["file", "attributes", "current", "history", "event", "unset"] {
-        transaction.prepare_cached(&format!("DELETE FROM {table} WHERE file = ?1"))?.execute([file])?;
+        transaction
+            .prepare_cached(&format!("DELETE FROM {table} WHERE file = ?1"))?
+            .execute([file])?;
     }
     Ok(())
 }
 
 fn write_rows(transaction: &Transaction<'_>, rows: &Rows) -> Done {
-    let mut close = transaction
-        .prepare_cached("UPDATE name SET until = ?3 WHERE parent = ?1 AND name = ?2 AND until = ?4")?;
+    let mut close = transaction.prepare_cached(
+        "UPDATE name SET until = ?3 WHERE parent = ?1 AND name = ?2 AND until = ?4",
+    )?;
     for row in &rows.closed {
-        close.execute((row.parent.0 as i64, row.name.as_bytes(), row.until.0 as i64, OPEN))?;
+        close.execute((
+            row.parent.0 as i64,
+            row.name.as_bytes(),
+            row.until.0 as i64,
+            OPEN,
+        ))?;
     }
     let mut open = transaction.prepare_cached("INSERT INTO name VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for row in &rows.names {
@@ -123,13 +134,30 @@ fn write_rows(transaction: &Transaction<'_>, rows: &Rows) -> Done {
 fn write_events(transaction: &Transaction<'_>, rows: &Rows) -> Done {
     let mut insert = transaction
         .prepare_cached("INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
-    let mut origins = Origins { transaction, rows, known: HashMap::new() };
+    let mut origins = Origins {
+        transaction,
+        rows,
+        known: HashMap::new(),
+    };
     let mut number = (SequenceNumber(0), 0i64);
     for event in &rows.events {
-        number = if number.0 == event.sequence { (number.0, number.1 + 1) } else { (event.sequence, 0) };
-        let EventColumns { what, place, from, bytes } = columns(event);
-        let (parent, name) = place.map(|(parent, name)| (parent.0 as i64, name.as_bytes())).unzip();
-        let (from, from_name) = from.map(|(parent, name)| (parent.0 as i64, name.as_bytes())).unzip();
+        number = if number.0 == event.sequence {
+            (number.0, number.1 + 1)
+        } else {
+            (event.sequence, 0)
+        };
+        let EventColumns {
+            what,
+            place,
+            from,
+            bytes,
+        } = columns(event);
+        let (parent, name) = place
+            .map(|(parent, name)| (parent.0 as i64, name.as_bytes()))
+            .unzip();
+        let (from, from_name) = from
+            .map(|(parent, name)| (parent.0 as i64, name.as_bytes()))
+            .unzip();
         insert.execute((
             event.sequence.0 as i64,
             number.1,
@@ -170,11 +198,19 @@ fn columns(event: &EventRow) -> EventColumns<'_> {
         },
         Happening::Modified(bytes) => {
             let bytes = Some(*bytes as i64);
-            EventColumns { what: event_kind::MODIFIED, place: None, from: None, bytes }
+            EventColumns {
+                what: event_kind::MODIFIED,
+                place: None,
+                from: None,
+                bytes,
+            }
         }
-        Happening::Attributes => {
-            EventColumns { what: event_kind::ATTRIBUTES, place: None, from: None, bytes: None }
-        }
+        Happening::Attributes => EventColumns {
+            what: event_kind::ATTRIBUTES,
+            place: None,
+            from: None,
+            bytes: None,
+        },
     }
 }
 
@@ -199,11 +235,15 @@ impl Origins<'_> {
 
     fn stored(&self, origin: &Origin) -> rusqlite::Result<i64> {
         let value = encoded(origin)?;
-        let mut select = self.transaction.prepare_cached("SELECT id FROM origin WHERE value = ?1")?;
+        let mut select = self
+            .transaction
+            .prepare_cached("SELECT id FROM origin WHERE value = ?1")?;
         if let Some(id) = select.query_row([&value], |row| row.get(0)).optional()? {
             return Ok(id);
         }
-        let mut insert = self.transaction.prepare_cached("INSERT INTO origin (value) VALUES (?1)")?;
+        let mut insert = self
+            .transaction
+            .prepare_cached("INSERT INTO origin (value) VALUES (?1)")?;
         insert.execute([&value])?;
         Ok(self.transaction.last_insert_rowid())
     }
@@ -214,11 +254,17 @@ fn write_history(transaction: &Transaction<'_>, superseded: &[Superseded], needs
         transaction.prepare_cached("INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     let mut put = |row: &Superseded, offset: u64, length: u64, frame: i64, inner: u32| {
         let (file, until) = (row.file.0 as i64, row.until.0 as i64);
-        insert.execute((file, until, offset as i64, length as i64, frame, inner)).map(drop)
+        insert
+            .execute((file, until, offset as i64, length as i64, frame, inner))
+            .map(drop)
     };
     let mut needs = needs.iter();
     for row in superseded {
-        let Piece { offset, length, place } = row.piece;
+        let Piece {
+            offset,
+            length,
+            place,
+        } = row.piece;
         if let Some((frame, inner)) = values::place_columns(place) {
             put(row, offset, length, frame, inner)?;
             continue;
@@ -228,7 +274,13 @@ fn write_history(transaction: &Transaction<'_>, superseded: &[Superseded], needs
             if at < *start {
                 put(row, offset + at, start - at, 0, 0)?;
             }
-            put(row, offset + start, u64::from(*bytes), frame.to_number(), *inner)?;
+            put(
+                row,
+                offset + start,
+                u64::from(*bytes),
+                frame.to_number(),
+                *inner,
+            )?;
             at = start + u64::from(*bytes);
         }
         if at < length {
@@ -269,7 +321,9 @@ impl<'t> Current<'t> {
     }
 
     fn write(&mut self, change: &FileChange) -> Done {
-        let (Some(content), Some(_)) = (&change.content, change.placed) else { return Ok(()) };
+        let (Some(content), Some(_)) = (&change.content, change.placed) else {
+            return Ok(());
+        };
         let file = change.file.0 as i64;
         if change.born.is_none() {
             self.clear_touched(file, content)?;
@@ -290,9 +344,10 @@ impl<'t> Current<'t> {
 
     fn put(&mut self, file: i64, offset: u64, length: u64, place: Place) -> Done {
         match values::place_columns(place) {
-            Some((frame, inner)) => {
-                self.insert.execute((file, offset as i64, length as i64, frame, inner)).map(drop)
-            }
+            Some((frame, inner)) => self
+                .insert
+                .execute((file, offset as i64, length as i64, frame, inner))
+                .map(drop),
             None => Ok(()),
         }
     }
@@ -329,13 +384,25 @@ fn write_unset(transaction: &Transaction<'_>, unset: &[(FileId, Option<String>)]
 }
 
 fn write_state(transaction: &Transaction<'_>, plan: &Plan, position: LogPosition) -> Done {
-    let Some(last) = plan.cuts.last() else { return Ok(()) };
+    let Some(last) = plan.cuts.last() else {
+        return Ok(());
+    };
     let mut update = transaction.prepare_cached(
         "UPDATE state SET applied = ?1, segment = ?2, offset = ?3, chain = ?4,
          highest_file = max(highest_file, ?5) WHERE id = 1",
     )?;
-    let LogPosition { segment, offset, chain } = position;
-    update.execute((last.cut.sequence.0 as i64, segment, offset, chain.0 as i64, plan.highest_file.0 as i64))?;
+    let LogPosition {
+        segment,
+        offset,
+        chain,
+    } = position;
+    update.execute((
+        last.cut.sequence.0 as i64,
+        segment,
+        offset,
+        chain.0 as i64,
+        plan.highest_file.0 as i64,
+    ))?;
     Ok(())
 }
 

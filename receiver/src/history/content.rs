@@ -5,9 +5,7 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 
 use everwrite_protocol::ids::{FileId, SequenceNumber};
-use everwrite_protocol::wire::{
-    Answer, ContentExtent, Kind, PAYLOAD_BYTES_MAX, QueryError,
-};
+use everwrite_protocol::wire::{Answer, ContentExtent, Kind, PAYLOAD_BYTES_MAX, QueryError};
 use rustix::fs::OFlags;
 
 use super::overlay::Overlay;
@@ -69,7 +67,10 @@ impl Found {
             Some(last) if last.offset + u64::from(last.length) == offset => {
                 last.length += length as u32;
             }
-            _ => self.extents.push(ContentExtent { offset, length: length as u32 }),
+            _ => self.extents.push(ContentExtent {
+                offset,
+                length: length as u32,
+            }),
         }
         Ok(())
     }
@@ -95,7 +96,12 @@ impl Session {
         let size = attributes.size;
         let region = offset / REGION_BYTES;
         let range = offset.min(size)..size.min((region + 1) * REGION_BYTES);
-        let key = OverlayKey { file, at, applied, region };
+        let key = OverlayKey {
+            file,
+            at,
+            applied,
+            region,
+        };
         let overlay = self.content.overlay(&read, key)?;
         let base = open_base(&self.directory, &read, file)?;
         let mut found = Found::default();
@@ -106,7 +112,9 @@ impl Session {
                     self.content.from_log(&piece, frame, inner, &mut found)?
                 }
                 Some(_) => piece.end,
-                None => self.content.from_base(&read, &base, file, &piece, &mut found)?,
+                None => self
+                    .content
+                    .from_base(&read, &base, file, &piece, &mut found)?,
             };
             if reached < piece.end {
                 end = reached;
@@ -114,13 +122,23 @@ impl Session {
             }
         }
         drop(held);
-        Ok((Answer::Read { extents: found.extents, end, size }, found.payload))
+        Ok((
+            Answer::Read {
+                extents: found.extents,
+                end,
+                size,
+            },
+            found.payload,
+        ))
     }
 }
 
 impl ContentReader {
     pub(super) fn new(segments: Segments) -> Self {
-        Self { log: LogContent::new(segments), kept: None }
+        Self {
+            log: LogContent::new(segments),
+            kept: None,
+        }
     }
 
     fn overlay(&mut self, read: &CatalogRead<'_>, key: OverlayKey) -> Result<Overlay, StoreError> {
@@ -169,8 +187,12 @@ impl ContentReader {
             Base::Inode(inode) => from_inode(inode, range, found).map_err(|e| failed(file, e)),
             Base::Log => {
                 for extent in read.current(file, range.clone())? {
-                    let Some(piece) = extent.piece().within(range) else { continue };
-                    let Place::Log(frame, inner) = piece.place else { continue };
+                    let Some(piece) = extent.piece().within(range) else {
+                        continue;
+                    };
+                    let Place::Log(frame, inner) = piece.place else {
+                        continue;
+                    };
                     let part = piece.offset..piece.offset + piece.length;
                     let reached = self.from_log(&part, frame, inner, found)?;
                     if reached < part.end {
@@ -187,7 +209,9 @@ fn from_inode(inode: &File, range: &Range<u64>, found: &mut Found) -> std::io::R
     for part in data_ranges(inode, range.clone(), PAYLOAD_BYTES_MAX as u64)? {
         let length = (part.end - part.start).min(found.room());
         if length > 0 {
-            found.add(part.start, length, |to| read_at(inode, to, part.start).map(drop))?;
+            found.add(part.start, length, |to| {
+                read_at(inode, to, part.start).map(drop)
+            })?;
         }
         if part.start + length < part.end {
             return Ok(part.start + length);
@@ -214,13 +238,21 @@ pub(crate) fn open_inode(
     file: FileId,
 ) -> Result<File, StoreError> {
     let mut directories = Directories::new(directory, read, false);
-    let opened = directories
-        .find(file)
-        .and_then(|spot| Ok(open_file(spot.directory.as_fd(), &spot.name, OFlags::RDONLY)?));
+    let opened = directories.find(file).and_then(|spot| {
+        Ok(open_file(
+            spot.directory.as_fd(),
+            &spot.name,
+            OFlags::RDONLY,
+        )?)
+    });
     opened.map_err(|error| failed(file, error))
 }
 
 fn failed(file: FileId, source: std::io::Error) -> StoreError {
     let path = format!("mirror file {}", file.0).into();
-    StoreError::Io { action: "read the file", path, source }
+    StoreError::Io {
+        action: "read the file",
+        path,
+        source,
+    }
 }

@@ -50,8 +50,12 @@ impl Gone<'_, '_> {
     /// Adds what a deletion took away. `false`: that is enough.
     fn event(&mut self, event: &EventRecord) -> Result<bool, StoreError> {
         let earlier = SequenceNumber(event.sequence.0.saturating_sub(1));
-        let Some((parent, name)) = &event.place else { return Ok(true) };
-        let Some(path) = self.paths.below(*parent, name, earlier)? else { return Ok(true) };
+        let Some((parent, name)) = &event.place else {
+            return Ok(true);
+        };
+        let Some(path) = self.paths.below(*parent, name, earlier)? else {
+            return Ok(true);
+        };
         if is_below(&path, self.top) || is_below(self.top, &path) {
             self.tree(event, event.file, path, earlier)?;
         }
@@ -71,7 +75,9 @@ impl Gone<'_, '_> {
             if self.entries.len() >= self.limit {
                 break;
             }
-            let Some((attributes, _)) = self.read.attributes_at(file, at)? else { continue };
+            let Some((attributes, _)) = self.read.attributes_at(file, at)? else {
+                continue;
+            };
             if attributes.kind == Kind::Directory {
                 for (name, child) in self.read.children_at(file, b"", at, CHILDREN_MAX)? {
                     waiting.push((child, joined(&path, name.as_bytes())));

@@ -38,9 +38,15 @@ impl Session {
         if before.attributes.kind != Kind::Regular {
             return Err(invalid("only regular files have content"));
         }
-        let changed = read.attributes_at(file, applied)?.map_or(applied, |(_, since)| since);
+        let changed = read
+            .attributes_at(file, applied)?
+            .map_or(applied, |(_, since)| since);
         let inode = open_inode(&self.directory, &read, file)?;
-        Ok(Current { inode, size: before.attributes.size, changed })
+        Ok(Current {
+            inode,
+            size: before.attributes.size,
+            changed,
+        })
     }
 
     pub(super) fn digests(&self, file: FileId, offset: u64, length: u64, block: u32) -> Answered {
@@ -60,7 +66,8 @@ impl Session {
             while at < piece_end && payload.len() + DIGEST_BYTES <= PAYLOAD_BYTES_MAX {
                 let bytes = block.min(stop - at) as usize;
                 read_at(&current.inode, &mut buffer[..bytes], at).map_err(|e| disk(&e))?;
-                payload.extend_from_slice(&blake3::hash(&buffer[..bytes]).as_bytes()[..DIGEST_BYTES]);
+                payload
+                    .extend_from_slice(&blake3::hash(&buffer[..bytes]).as_bytes()[..DIGEST_BYTES]);
                 at += bytes as u64;
             }
             drop(held);
@@ -84,8 +91,10 @@ impl Session {
         let got = read_at(&current.inode, &mut content, start).map_err(|error| disk(&error))?;
         content.truncate(got);
         drop(held);
-        let options =
-            SignatureOptions { block_size: block, crypto_hash_size: CRYPTO_HASH_BYTES };
+        let options = SignatureOptions {
+            block_size: block,
+            crypto_hash_size: CRYPTO_HASH_BYTES,
+        };
         let signature = Signature::calculate(&content, options).into_serialized();
         match signature.len() <= PAYLOAD_BYTES_MAX {
             true => Ok((Answer::Signature, signature)),
@@ -149,7 +158,10 @@ fn hash_range(
 }
 
 fn whole(hasher: &blake3::Hasher, size: u64) -> Answer {
-    Answer::WholeDigest { digest: *hasher.finalize().as_bytes(), size }
+    Answer::WholeDigest {
+        digest: *hasher.finalize().as_bytes(),
+        size,
+    }
 }
 
 fn disk(error: &std::io::Error) -> QueryError {

@@ -21,12 +21,7 @@ struct Span {
 }
 
 impl Session {
-    pub(super) fn log(
-        &self,
-        path: &[u8],
-        before: Option<SequenceNumber>,
-        limit: u32,
-    ) -> Answered {
+    pub(super) fn log(&self, path: &[u8], before: Option<SequenceNumber>, limit: u32) -> Answered {
         let read = self.catalog.read()?;
         let before = before.unwrap_or(SequenceNumber(OPEN as u64));
         let limit = (limit as usize).min(PAGE_ENTRIES_MAX);
@@ -46,7 +41,11 @@ impl Session {
 
 /// Whom a path led to over all time.
 fn spans(read: &CatalogRead<'_>, path: &[u8]) -> Result<Vec<Span>, StoreError> {
-    let all = Span { file: FileId::TOP, since: SequenceNumber(0), until: SequenceNumber(OPEN as u64) };
+    let all = Span {
+        file: FileId::TOP,
+        since: SequenceNumber(0),
+        until: SequenceNumber(OPEN as u64),
+    };
     let mut spans = vec![all];
     for name in components(path) {
         let mut next = Vec::new();
@@ -55,7 +54,11 @@ fn spans(read: &CatalogRead<'_>, path: &[u8]) -> Result<Vec<Span>, StoreError> {
                 let since = holder.since.max(span.since);
                 let until = holder.until.min(span.until);
                 if since < until {
-                    next.push(Span { file: holder.file, since, until });
+                    next.push(Span {
+                        file: holder.file,
+                        since,
+                        until,
+                    });
                 }
             }
         }
@@ -105,11 +108,12 @@ impl<'r, 'c> Teller<'r, 'c> {
             // With the batch that ended it: that tells how the file left.
             let until = SequenceNumber(span.until.0.saturating_add(1)).min(before);
             let mut taken = 0;
-            self.read.events_of_file(span.file, span.since, until, |event| {
-                events.push(event);
-                taken += 1;
-                Ok(taken < 4 * self.limit)
-            })?;
+            self.read
+                .events_of_file(span.file, span.since, until, |event| {
+                    events.push(event);
+                    taken += 1;
+                    Ok(taken < 4 * self.limit)
+                })?;
         }
         events.sort_by_key(|event| std::cmp::Reverse((event.sequence, event.number)));
         events.dedup();
@@ -127,7 +131,10 @@ impl<'r, 'c> Teller<'r, 'c> {
             if !is_below(&path, self.top) {
                 continue;
             }
-            let gone = matches!(change, VersionChange::Deleted | VersionChange::RenamedTo { .. });
+            let gone = matches!(
+                change,
+                VersionChange::Deleted | VersionChange::RenamedTo { .. }
+            );
             let entry = LogEntry {
                 path,
                 sequence: event.sequence,
@@ -154,7 +161,9 @@ impl<'r, 'c> Teller<'r, 'c> {
             Some((parent, name)) => self.paths.below(*parent, name, at)?,
             None => self.paths.of(event.file, at)?,
         };
-        let Some(path) = place else { return Ok(Vec::new()) };
+        let Some(path) = place else {
+            return Ok(Vec::new());
+        };
         Ok(match event.what {
             event_kind::CREATED => vec![(path, VersionChange::Created)],
             event_kind::REPLACED => vec![(path, VersionChange::Replaced)],
@@ -166,7 +175,10 @@ impl<'r, 'c> Teller<'r, 'c> {
                     None => None,
                 };
                 let from = from.unwrap_or_default();
-                let to = (from.clone(), VersionChange::RenamedTo { path: path.clone() });
+                let to = (
+                    from.clone(),
+                    VersionChange::RenamedTo { path: path.clone() },
+                );
                 vec![(path, VersionChange::RenamedFrom { path: from }), to]
             }
             _ => vec![(path, VersionChange::Attributes)],
@@ -177,13 +189,20 @@ impl<'r, 'c> Teller<'r, 'c> {
         if let Some(time) = self.times.get(&sequence) {
             return Ok(*time);
         }
-        let time = self.read.cut(sequence)?.map_or(Timestamp(0), |cut| cut.time);
+        let time = self
+            .read
+            .cut(sequence)?
+            .map_or(Timestamp(0), |cut| cut.time);
         self.times.insert(sequence, time);
         Ok(time)
     }
 
     fn size(&self, event: &EventRecord, gone: bool) -> Result<u64, StoreError> {
-        let at = if gone { event.sequence.0.saturating_sub(1) } else { event.sequence.0 };
+        let at = if gone {
+            event.sequence.0.saturating_sub(1)
+        } else {
+            event.sequence.0
+        };
         let found = self.read.attributes_at(event.file, SequenceNumber(at))?;
         Ok(found.map_or(0, |(attributes, _)| attributes.size))
     }
@@ -201,5 +220,11 @@ impl<'r, 'c> Teller<'r, 'c> {
 /// Nobody is known.
 fn unknown() -> Origin {
     let (program, executable) = ("unknown".to_owned(), String::new());
-    Origin { pid: 0, uid: 0, started_ticks: 0, program, executable }
+    Origin {
+        pid: 0,
+        uid: 0,
+        started_ticks: 0,
+        program,
+        executable,
+    }
 }

@@ -50,7 +50,10 @@ impl Reader {
     /// Of the store at `layout`, which exists.
     pub fn open(layout: &Layout) -> Result<Self, StoreError> {
         let idle = Mutex::new(vec![Session::open(layout)?]);
-        Ok(Self { layout: layout.clone(), idle })
+        Ok(Self {
+            layout: layout.clone(),
+            idle,
+        })
     }
 
     /// Answers from what is applied.
@@ -64,7 +67,11 @@ impl Reader {
 
     /// Lends a session.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Session) -> T) -> Result<T, StoreError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let mut session = match idle {
             Some(session) => session,
             None => Session::open(&self.layout)?,
@@ -90,12 +97,20 @@ impl Session {
 
     fn answer(&mut self, query: &Query) -> Answered {
         match query {
-            Query::Digests { file, offset, length, block, after: _ } => {
-                self.digests(*file, *offset, *length, *block)
-            }
-            Query::Signature { file, offset, length, block, after: _ } => {
-                self.signature(*file, *offset, *length, *block)
-            }
+            Query::Digests {
+                file,
+                offset,
+                length,
+                block,
+                after: _,
+            } => self.digests(*file, *offset, *length, *block),
+            Query::Signature {
+                file,
+                offset,
+                length,
+                block,
+                after: _,
+            } => self.signature(*file, *offset, *length, *block),
             Query::WholeDigest { file, after: _ } => self.whole_digest(*file),
             Query::Tree { cursor } => self.tree(cursor.as_deref()),
             Query::Resolve { at } => self.resolve(at),
@@ -103,7 +118,11 @@ impl Session {
             Query::Stat { path, at } => self.stat(path, *at),
             Query::List { path, at, after } => self.list(path, *at, after.as_ref()),
             Query::Read { file, at, offset } => self.read(*file, *at, *offset),
-            Query::Log { path, before, limit } => self.log(path, *before, *limit),
+            Query::Log {
+                path,
+                before,
+                limit,
+            } => self.log(path, *before, *limit),
             Query::Deleted { path, limit } => self.deleted(path, *limit),
         }
     }

@@ -16,16 +16,27 @@ impl Overlay {
     pub(super) fn paint(&mut self, piece: Piece) {
         let range = piece.offset..piece.offset + piece.length;
         self.clear(&range);
-        self.pieces.insert(piece.offset, (piece.length, piece.place));
+        self.pieces
+            .insert(piece.offset, (piece.length, piece.place));
     }
 
     fn clear(&mut self, range: &Range<u64>) {
-        let first = self.pieces.range(..range.start).next_back().map(|(offset, _)| *offset);
+        let first = self
+            .pieces
+            .range(..range.start)
+            .next_back()
+            .map(|(offset, _)| *offset);
         let inside = self.pieces.range(range.clone()).map(|(offset, _)| *offset);
         let touched: Vec<u64> = first.into_iter().chain(inside).collect();
         for offset in touched {
-            let Some((length, place)) = self.pieces.remove(&offset) else { continue };
-            let old = Piece { offset, length, place };
+            let Some((length, place)) = self.pieces.remove(&offset) else {
+                continue;
+            };
+            let old = Piece {
+                offset,
+                length,
+                place,
+            };
             for rest in [0..range.start, range.end..u64::MAX] {
                 if let Some(rest) = old.within(&rest) {
                     self.pieces.insert(rest.offset, (rest.length, rest.place));
@@ -36,12 +47,22 @@ impl Overlay {
 
     /// What is seen in a range, in order: painted pieces, and `None` for the base.
     pub(super) fn seen(&self, range: Range<u64>) -> Vec<(Range<u64>, Option<Place>)> {
-        let first = self.pieces.range(..=range.start).next_back().map_or(0, |(offset, _)| *offset);
+        let first = self
+            .pieces
+            .range(..=range.start)
+            .next_back()
+            .map_or(0, |(offset, _)| *offset);
         let mut seen = Vec::new();
         let mut at = range.start;
         for (offset, (length, place)) in self.pieces.range(first..range.end) {
-            let piece = Piece { offset: *offset, length: *length, place: *place };
-            let Some(piece) = piece.within(&range) else { continue };
+            let piece = Piece {
+                offset: *offset,
+                length: *length,
+                place: *place,
+            };
+            let Some(piece) = piece.within(&range) else {
+                continue;
+            };
             if at < piece.offset {
                 seen.push((at..piece.offset, None));
             }
@@ -64,9 +85,21 @@ mod tests {
     fn the_last_painted_is_seen() {
         let frame = |segment| Place::Log(FramePosition { segment, offset: 0 }, 0);
         let mut overlay = Overlay::default();
-        overlay.paint(Piece { offset: 10, length: 10, place: frame(1) });
-        overlay.paint(Piece { offset: 13, length: 2, place: frame(2) });
-        overlay.paint(Piece { offset: 18, length: 7, place: Place::Zeros });
+        overlay.paint(Piece {
+            offset: 10,
+            length: 10,
+            place: frame(1),
+        });
+        overlay.paint(Piece {
+            offset: 13,
+            length: 2,
+            place: frame(2),
+        });
+        overlay.paint(Piece {
+            offset: 18,
+            length: 7,
+            place: Place::Zeros,
+        });
         let seen = overlay.seen(5..30);
         let expected = [
             (5..10, None),

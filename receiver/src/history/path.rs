@@ -15,7 +15,8 @@ const DEPTH_MAX: usize = 4096;
 
 /// Names of a path; empty ones (doubled or outer slashes) are left out.
 pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty())
+    path.split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty())
 }
 
 /// The file at a path at a moment; the empty path is the top.
@@ -42,7 +43,10 @@ pub(crate) struct Paths<'r, 'c> {
 
 impl<'r, 'c> Paths<'r, 'c> {
     pub(crate) fn new(read: &'r CatalogRead<'c>) -> Self {
-        Self { read, known: HashMap::new() }
+        Self {
+            read,
+            known: HashMap::new(),
+        }
     }
 
     /// The path of a file at a moment by its first name; `None`: it was not in the tree.
@@ -69,7 +73,9 @@ impl<'r, 'c> Paths<'r, 'c> {
         name: &Name,
         at: SequenceNumber,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.directory(parent, at)?.map(|path| joined(&path, name.as_bytes())))
+        Ok(self
+            .directory(parent, at)?
+            .map(|path| joined(&path, name.as_bytes())))
     }
 
     fn directory(
@@ -101,7 +107,10 @@ impl<'r, 'c> Paths<'r, 'c> {
             }
             file = parent;
         }
-        let path = names.iter().rev().fold(Vec::new(), |path, name| joined(&path, name.as_bytes()));
+        let path = names
+            .iter()
+            .rev()
+            .fold(Vec::new(), |path, name| joined(&path, name.as_bytes()));
         Ok(Some(path))
     }
 }
@@ -153,7 +162,11 @@ mod tests {
             ("", "", true),
         ];
         for (path, top, below) in cases {
-            assert_eq!(is_below(path.as_bytes(), top.as_bytes()), below, "{path} {top}");
+            assert_eq!(
+                is_below(path.as_bytes(), top.as_bytes()),
+                below,
+                "{path} {top}"
+            );
         }
     }
 }

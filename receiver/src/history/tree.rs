@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use everwrite_protocol::ids::{FileId, Name, SequenceNumber, Timestamp};
-use everwrite_protocol::wire::{
-    Answer, Attributes, Kind, PAGE_ENTRIES_MAX, QueryError, TreeEntry,
-};
+use everwrite_protocol::wire::{Answer, Attributes, Kind, PAGE_ENTRIES_MAX, QueryError, TreeEntry};
 
 use super::path::{components, find};
 use super::{Answered, Session, invalid};
@@ -27,25 +25,42 @@ impl Session {
         let directory = entry_at(&read, path, at)?;
         if directory.attributes.kind != Kind::Directory {
             let entries = vec![directory];
-            return Ok((Answer::List { entries, more: false }, Vec::new()));
+            return Ok((
+                Answer::List {
+                    entries,
+                    more: false,
+                },
+                Vec::new(),
+            ));
         }
         let after = after.map_or(&b""[..], Name::as_bytes);
         let children = read.children_at(directory.file, after, at, PAGE_ENTRIES_MAX + 1)?;
         let mut page = Page::default();
         for (name, file) in children {
-            let Some(entry) = entry(&read, directory.file, name, file, at)? else { continue };
+            let Some(entry) = entry(&read, directory.file, name, file, at)? else {
+                continue;
+            };
             if !page.add(entry) {
                 break;
             }
         }
-        Ok((Answer::List { entries: page.entries, more: page.full }, Vec::new()))
+        Ok((
+            Answer::List {
+                entries: page.entries,
+                more: page.full,
+            },
+            Vec::new(),
+        ))
     }
 
     pub(super) fn tree(&self, cursor: Option<&[u8]>) -> Answered {
         let applied = self.catalog.state()?.applied;
         let read = self.catalog.read()?;
         let (mut parent, mut name) = from_cursor(cursor)?;
-        let mut alive = Alive { read: &read, known: HashMap::new() };
+        let mut alive = Alive {
+            read: &read,
+            known: HashMap::new(),
+        };
         let mut page = Page::default();
         while !page.full {
             let names = read.open_names_after(parent, &name, PAGE_ENTRIES_MAX)?;
@@ -66,7 +81,14 @@ impl Session {
         let last = page.last.filter(|_| page.full);
         let cursor = last.map(|(parent, name)| to_cursor(parent, &name));
         let highest_file = read.highest_file();
-        Ok((Answer::Tree { entries: page.entries, cursor, highest_file }, Vec::new()))
+        Ok((
+            Answer::Tree {
+                entries: page.entries,
+                cursor,
+                highest_file,
+            },
+            Vec::new(),
+        ))
     }
 }
 
@@ -77,9 +99,13 @@ pub(crate) fn entry_at(
     at: SequenceNumber,
 ) -> Result<TreeEntry, QueryError> {
     let names: Vec<&[u8]> = components(path).collect();
-    let Some((name, above)) = names.split_last() else { return top() };
+    let Some((name, above)) = names.split_last() else {
+        return top();
+    };
     let parent = find(read, &above.join(&b'/'), at)?.ok_or(QueryError::NotFound)?;
-    let file = read.child_at(parent, name, at)?.ok_or(QueryError::NotFound)?;
+    let file = read
+        .child_at(parent, name, at)?
+        .ok_or(QueryError::NotFound)?;
     let name = Name::new(*name).map_err(|error| invalid(&error.to_string()))?;
     entry(read, parent, name, file, at)?.ok_or(QueryError::NotFound)
 }
@@ -116,7 +142,13 @@ fn entry(
     at: SequenceNumber,
 ) -> Result<Option<TreeEntry>, StoreError> {
     let found = read.attributes_at(file, at)?;
-    Ok(found.map(|(attributes, changed)| TreeEntry { file, parent, name, attributes, changed }))
+    Ok(found.map(|(attributes, changed)| TreeEntry {
+        file,
+        parent,
+        name,
+        attributes,
+        changed,
+    }))
 }
 
 /// Entries up to what one answer holds.
@@ -146,8 +178,15 @@ impl Page {
 /// About what an entry takes when encoded, rather too much.
 fn encoded_bytes(entry: &TreeEntry) -> usize {
     let attributes = &entry.attributes;
-    let xattrs: usize = attributes.xattrs.iter().map(|x| x.name.len() + x.value.len() + 12).sum();
-    let names = [&attributes.user, &attributes.group].into_iter().flatten().map(String::len);
+    let xattrs: usize = attributes
+        .xattrs
+        .iter()
+        .map(|x| x.name.len() + x.value.len() + 12)
+        .sum();
+    let names = [&attributes.user, &attributes.group]
+        .into_iter()
+        .flatten()
+        .map(String::len);
     let variable = entry.name.as_bytes().len() + attributes.target.len() + xattrs;
     128 + variable + names.sum::<usize>()
 }
@@ -175,7 +214,8 @@ impl Alive<'_, '_> {
                 None => break false,
             }
         };
-        self.known.extend(chain.into_iter().map(|file| (file, alive)));
+        self.known
+            .extend(chain.into_iter().map(|file| (file, alive)));
         Ok(alive)
     }
 }
@@ -187,7 +227,11 @@ fn to_cursor(parent: FileId, name: &[u8]) -> Vec<u8> {
 }
 
 fn from_cursor(cursor: Option<&[u8]>) -> Result<(FileId, Vec<u8>), QueryError> {
-    let Some(cursor) = cursor else { return Ok((FileId::TOP, Vec::new())) };
-    let (parent, name) = cursor.split_first_chunk::<8>().ok_or_else(|| invalid("no such cursor"))?;
+    let Some(cursor) = cursor else {
+        return Ok((FileId::TOP, Vec::new()));
+    };
+    let (parent, name) = cursor
+        .split_first_chunk::<8>()
+        .ok_or_else(|| invalid("no such cursor"))?;
     Ok((FileId(u64::from_be_bytes(*parent)), name.to_vec()))
 }

@@ -41,7 +41,14 @@ impl Appender {
     pub fn open(segments: Segments, source: SourceId, end: LogPosition) -> io::Result<Self> {
         let file = segments.open_writable(end.segment)?;
         let allocated = file.metadata()?.len();
-        Ok(Self { segments, source, file, end, durable: end.frame(), allocated })
+        Ok(Self {
+            segments,
+            source,
+            file,
+            end,
+            durable: end.frame(),
+            allocated,
+        })
     }
 
     /// Everything before this is on the disk.
@@ -72,12 +79,21 @@ impl Appender {
     fn next_segment(&mut self) -> Result<(), AppendError> {
         self.sync()?;
         let number = self.end.segment + 1;
-        let file = self.segments.open_writable(number).map_err(AppendError::Write)?;
+        let file = self
+            .segments
+            .open_writable(number)
+            .map_err(AppendError::Write)?;
         file.set_len(0).map_err(AppendError::Write)?;
-        self.file.set_len(u64::from(self.end.offset)).map_err(AppendError::Write)?;
+        self.file
+            .set_len(u64::from(self.end.offset))
+            .map_err(AppendError::Write)?;
         self.file = file;
         self.allocated = 0;
-        self.end = LogPosition { segment: number, offset: 0, chain: self.end.chain };
+        self.end = LogPosition {
+            segment: number,
+            offset: 0,
+            chain: self.end.chain,
+        };
         Ok(())
     }
 
@@ -95,14 +111,21 @@ impl Appender {
     }
 
     fn write(&mut self, frame: &NewFrame) -> io::Result<FramePosition> {
-        let at = FramePosition { segment: self.end.segment, offset: self.end.offset };
+        let at = FramePosition {
+            segment: self.end.segment,
+            offset: self.end.offset,
+        };
         let bytes = frame.stored_bytes();
         self.allocated = allocate(&self.file, self.allocated, u64::from(at.offset) + bytes);
         let (header, chain) = frame.seal(self.end.chain);
         let padding = [0u8; ALIGNMENT as usize];
         let unpadded = HEADER_BYTES + frame.encoded.len() + frame.payload.len();
         let padding = &padding[..bytes as usize - unpadded];
-        write_all_at(&self.file, at.offset, [&header, &frame.encoded, &frame.payload, padding])?;
+        write_all_at(
+            &self.file,
+            at.offset,
+            [&header, &frame.encoded, &frame.payload, padding],
+        )?;
         self.end.offset += bytes as u32;
         self.end.chain = chain;
         Ok(at)

@@ -27,7 +27,12 @@ pub struct LogContent {
 impl LogContent {
     /// Over these segments.
     pub fn new(segments: Segments) -> Self {
-        Self { segments, file: None, kept: VecDeque::new(), body: Vec::new() }
+        Self {
+            segments,
+            file: None,
+            kept: VecDeque::new(),
+            body: Vec::new(),
+        }
     }
 
     /// `length` bytes from `inner` on of the decompressed payload of the frame at `position`.
@@ -73,15 +78,24 @@ impl LogContent {
 
     /// Reads a frame's body.
     fn fetch(&mut self, position: FramePosition) -> Result<Header, StoreError> {
-        if self.file.as_ref().is_none_or(|(number, _)| *number != position.segment) {
-            self.file = self.segments.open(position.segment)?.map(|file| (position.segment, file));
+        if self
+            .file
+            .as_ref()
+            .is_none_or(|(number, _)| *number != position.segment)
+        {
+            self.file = self
+                .segments
+                .open(position.segment)?
+                .map(|file| (position.segment, file));
         }
         let Some((_, file)) = &self.file else {
             return Err(self.damaged(position, "the segment is missing"));
         };
         let read = read_frame(file, position.offset, &mut self.body);
-        read.map_err(|error| io_error("read the log", &self.segments.path(position.segment), error))?
-            .map_err(|error| self.damaged(position, &error.to_string()))
+        read.map_err(|error| {
+            io_error("read the log", &self.segments.path(position.segment), error)
+        })?
+        .map_err(|error| self.damaged(position, &error.to_string()))
     }
 
     fn damaged(&self, position: FramePosition, what: &str) -> StoreError {

@@ -79,7 +79,10 @@ impl FramePosition {
 
     /// From the catalog's number.
     pub fn from_number(number: i64) -> Self {
-        Self { segment: (number >> 32) as u32, offset: number as u32 }
+        Self {
+            segment: (number >> 32) as u32,
+            offset: number as u32,
+        }
     }
 }
 
@@ -121,7 +124,15 @@ impl NewFrame {
     /// A frame without a payload.
     pub fn bare(kind: FrameKind, sequence: u64, encoded: Vec<u8>) -> Self {
         let (payload, raw_bytes) = (Vec::new(), 0);
-        Self { kind, sequence, part: 0, encoded, payload, raw_bytes, compressed: false }
+        Self {
+            kind,
+            sequence,
+            part: 0,
+            encoded,
+            payload,
+            raw_bytes,
+            compressed: false,
+        }
     }
 
     /// Bytes it takes in a segment.
@@ -293,7 +304,10 @@ mod tests {
     fn a_header_comes_back() {
         let (bytes, chain) = frame().seal(Chain(5));
         let header = Header::decode(&bytes).unwrap();
-        assert_eq!((header.kind, header.sequence, header.part), (FrameKind::Data, 7, 2));
+        assert_eq!(
+            (header.kind, header.sequence, header.part),
+            (FrameKind::Data, 7, 2)
+        );
         assert_eq!(header.stored_bytes(), 64);
         assert!(header.follows(Chain(5)) && !header.follows(Chain(6)));
         assert_eq!(header.chain, chain);

@@ -63,7 +63,11 @@ pub fn recover(
     if repair {
         cut_off(segments, end)?;
     }
-    Ok(Recovered { end, stored: found.stored, window: found.window })
+    Ok(Recovered {
+        end,
+        stored: found.stored,
+        window: found.window,
+    })
 }
 
 struct Found {
@@ -75,7 +79,12 @@ struct Found {
 
 impl Found {
     fn new(applied: SequenceNumber) -> Self {
-        Self { applied, stored: applied, preimages: Vec::new(), window: None }
+        Self {
+            applied,
+            stored: applied,
+            preimages: Vec::new(),
+            window: None,
+        }
     }
 
     fn take(&mut self, frame: &Frame<'_>) {
@@ -101,10 +110,18 @@ impl Found {
 
     fn window(&mut self, last: SequenceNumber, encoded: &[u8]) {
         let count = codec::decode::<WindowMark>(encoded).map_or(0, |mark| mark.preimages as usize);
-        let mut preimages: Vec<_> =
-            self.preimages.iter().filter(|(of, _)| *of == last).map(|(_, at)| *at).collect();
+        let mut preimages: Vec<_> = self
+            .preimages
+            .iter()
+            .filter(|(of, _)| *of == last)
+            .map(|(_, at)| *at)
+            .collect();
         preimages.truncate(count);
-        self.window = Some(PendingWindow { last, preimages, prepared: false });
+        self.window = Some(PendingWindow {
+            last,
+            preimages,
+            prepared: false,
+        });
     }
 }
 
@@ -121,7 +138,10 @@ fn refuse_damage(segments: &Segments, bad: FramePosition) -> Result<(), StoreErr
                 what: "no frame, though the log was once on the disk beyond it".to_owned(),
             });
         }
-        at = FramePosition { segment: at.segment + 1, offset: 0 };
+        at = FramePosition {
+            segment: at.segment + 1,
+            offset: 0,
+        };
     }
     Ok(())
 }
@@ -152,7 +172,12 @@ fn is_cut(bytes: &[u8]) -> bool {
     })
 }
 
-fn witnesses(file: &File, at: u64, bad: FramePosition, body: &mut Vec<u8>) -> std::io::Result<bool> {
+fn witnesses(
+    file: &File,
+    at: u64,
+    bad: FramePosition,
+    body: &mut Vec<u8>,
+) -> std::io::Result<bool> {
     Ok(read_frame(file, at as u32, body)?.is_ok()
         && codec::decode::<StoredCut>(body).is_ok_and(|stored| stored.durable > bad))
 }

@@ -23,11 +23,18 @@ pub struct LogPosition {
 
 impl LogPosition {
     /// Where the very first frame goes.
-    pub const START: Self = Self { segment: 1, offset: 0, chain: Chain(0) };
+    pub const START: Self = Self {
+        segment: 1,
+        offset: 0,
+        chain: Chain(0),
+    };
 
     /// Without the chain.
     pub fn frame(self) -> FramePosition {
-        FramePosition { segment: self.segment, offset: self.offset }
+        FramePosition {
+            segment: self.segment,
+            offset: self.offset,
+        }
     }
 }
 
@@ -68,7 +75,12 @@ pub struct Scan {
 impl Scan {
     /// From `position` on.
     pub fn new(segments: Segments, position: LogPosition) -> Self {
-        Self { segments, file: None, position, body: Vec::new() }
+        Self {
+            segments,
+            file: None,
+            position,
+            body: Vec::new(),
+        }
     }
 
     /// Behind the last frame.
@@ -92,22 +104,38 @@ impl Scan {
     fn frame(&self, header: Header) -> Frame<'_> {
         let offset = self.position.offset - header.stored_bytes() as u32;
         let (encoded, payload) = self.body.split_at(header.encoded_bytes);
-        let at = FramePosition { segment: self.position.segment, offset };
-        Frame { at, header, encoded, payload }
+        let at = FramePosition {
+            segment: self.position.segment,
+            offset,
+        };
+        Frame {
+            at,
+            header,
+            encoded,
+            payload,
+        }
     }
 
     fn next_segment(&mut self) -> bool {
         let next = self.position.segment + 1;
         let there = self.segments.exists(next);
         if there {
-            self.position = LogPosition { segment: next, offset: 0, ..self.position };
+            self.position = LogPosition {
+                segment: next,
+                offset: 0,
+                ..self.position
+            };
         }
         there
     }
 
     /// Reads the frame at the position into `body` and steps over it.
     fn read(&mut self) -> Result<Result<Header, FrameError>, StoreError> {
-        let LogPosition { segment, offset, chain } = self.position;
+        let LogPosition {
+            segment,
+            offset,
+            chain,
+        } = self.position;
         let Some(file) = open(&self.segments, &mut self.file, segment)? else {
             return Ok(Err(FrameError::Empty));
         };

@@ -63,7 +63,12 @@ impl Segments {
     /// Opens for the writer, made if need be.
     pub fn open_writable(&self, number: u32) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600);
         options.open(self.path(number))
     }
 
@@ -90,7 +95,9 @@ pub fn allocate(file: &File, allocated: u64, upto: u64) -> u64 {
     if upto <= allocated {
         return allocated;
     }
-    let target = upto.next_multiple_of(ALLOCATION_BYTES).min(SEGMENT_BYTES.max(upto));
+    let target = upto
+        .next_multiple_of(ALLOCATION_BYTES)
+        .min(SEGMENT_BYTES.max(upto));
     match rustix::fs::fallocate(file, FallocateFlags::empty(), allocated, target - allocated) {
         Ok(()) => target,
         Err(_) => allocated,
@@ -99,5 +106,9 @@ pub fn allocate(file: &File, allocated: u64, upto: u64) -> u64 {
 
 /// An I/O error with what was tried on what.
 pub fn io_error(action: &'static str, path: &Path, source: io::Error) -> StoreError {
-    StoreError::Io { action, path: path.to_owned(), source }
+    StoreError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }

@@ -84,7 +84,10 @@ impl Entry {
         match self {
             Self::Part(frame) => frame.stored_bytes() as usize,
             Self::Cut(_) => 256,
-            Self::Own(frames, _) => frames.iter().map(|frame| frame.stored_bytes() as usize).sum(),
+            Self::Own(frames, _) => frames
+                .iter()
+                .map(|frame| frame.stored_bytes() as usize)
+                .sum(),
         }
     }
 }
@@ -100,9 +103,19 @@ impl LogWriter {
             work: Condvar::new(),
             space: Condvar::new(),
         });
-        let worker = Worker { shared: Arc::clone(&shared), appender, events, stalled: false };
-        let thread = std::thread::Builder::new().name("log".into()).spawn(move || worker.run())?;
-        Ok(Self { shared, thread: Some(thread) })
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            appender,
+            events,
+            stalled: false,
+        };
+        let thread = std::thread::Builder::new()
+            .name("log".into())
+            .spawn(move || worker.run())?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// Queues a part. Blocks while too much is waiting.
@@ -125,7 +138,11 @@ impl LogWriter {
     fn push(&self, entry: Entry) -> Result<(), StoreError> {
         let mut queue = self.shared.lock();
         while queue.bytes >= QUEUE_BYTES_MAX && queue.failed.is_none() && !queue.closing {
-            queue = self.shared.space.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .shared
+                .space
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         if queue.failed.is_some() || queue.closing {
             drop(queue);
@@ -208,7 +225,11 @@ impl<E: Fn(LogEvent)> Worker<E> {
             if queue.closing {
                 return None;
             }
-            queue = self.shared.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .shared
+                .work
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         Some(std::mem::take(&mut queue.entries))
     }
@@ -243,7 +264,11 @@ impl<E: Fn(LogEvent)> Worker<E> {
     fn append_cut(&mut self, cut: Cut) -> Result<SequenceNumber, Ended> {
         let sequence = cut.sequence;
         let durable = self.appender.durable();
-        let stored = StoredCut { cut, stored: now(), durable };
+        let stored = StoredCut {
+            cut,
+            stored: now(),
+            durable,
+        };
         let encoded = codec::encode(&stored).map_err(|e| Ended::Failed(io::Error::other(e)))?;
         self.append(&NewFrame::bare(FrameKind::Cut, sequence.0, encoded))?;
         Ok(sequence)
@@ -273,9 +298,16 @@ impl<E: Fn(LogEvent)> Worker<E> {
             (self.events)(LogEvent::Stalled(format!("can't write the log: {error}")));
         }
         let queue = self.shared.lock();
-        let wait = self.shared.work.wait_timeout_while(queue, RETRY, |queue| !queue.over());
+        let wait = self
+            .shared
+            .work
+            .wait_timeout_while(queue, RETRY, |queue| !queue.over());
         let (queue, _) = wait.unwrap_or_else(PoisonError::into_inner);
-        if queue.over() { Err(Ended::Closing) } else { Ok(()) }
+        if queue.over() {
+            Err(Ended::Closing)
+        } else {
+            Ok(())
+        }
     }
 
     fn resume(&mut self) {

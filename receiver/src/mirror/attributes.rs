@@ -24,7 +24,9 @@ pub struct Privileges {
 impl Privileges {
     /// Of this process.
     pub fn current() -> Self {
-        Self { root: rustix::process::geteuid().is_root() }
+        Self {
+            root: rustix::process::geteuid().is_root(),
+        }
     }
 
     /// The mode to set in the mirror. Without privileges we must be able to get in again ourselves.
@@ -93,9 +95,18 @@ impl Node<'_> {
 
     fn set_modified(&self, modified: Timestamp) -> Result<(), Errno> {
         let (seconds, nanoseconds) = modified.parts();
-        let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
-        let modified = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
-        let times = Timestamps { last_access: omit, last_modification: modified };
+        let omit = Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_OMIT,
+        };
+        let modified = Timespec {
+            tv_sec: seconds,
+            tv_nsec: nanoseconds.into(),
+        };
+        let times = Timestamps {
+            last_access: omit,
+            last_modification: modified,
+        };
         match self {
             Self::Open(fd) => rustix::fs::futimens(fd, &times),
             Self::Path(fd) => rustix::fs::utimensat(fd, c"", &times, AtFlags::EMPTY_PATH),
@@ -111,7 +122,9 @@ impl Node<'_> {
             Err(Errno::OPNOTSUPP) => Vec::new(),
             listed => listed?,
         };
-        let names = bytes.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        let names = bytes
+            .split(|byte| *byte == 0)
+            .filter(|name| !name.is_empty());
         Ok(names.filter_map(|name| CString::new(name).ok()).collect())
     }
 
@@ -125,7 +138,9 @@ impl Node<'_> {
     fn set_xattr(&self, name: &CString, value: &[u8]) -> Result<(), Errno> {
         match self {
             Self::Open(fd) => rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()),
-            Self::Path(_) => rustix::fs::setxattr(self.proc_path(), name, value, XattrFlags::empty()),
+            Self::Path(_) => {
+                rustix::fs::setxattr(self.proc_path(), name, value, XattrFlags::empty())
+            }
         }
     }
 
@@ -163,7 +178,11 @@ pub fn set_attributes(
     privileges: Privileges,
     unset: &mut Unset,
 ) -> io::Result<()> {
-    note(node.set_owner(attributes.uid, attributes.gid), unset, || "owner".into())?;
+    note(
+        node.set_owner(attributes.uid, attributes.gid),
+        unset,
+        || "owner".into(),
+    )?;
     set_xattrs(node, &attributes.xattrs, unset)?;
     if attributes.kind != Kind::Symlink {
         let mode = privileges.mode(attributes);
@@ -177,7 +196,9 @@ pub fn set_attributes(
 
 /// Sets the time of last change.
 pub fn set_modified(node: Node<'_>, attributes: &Attributes, unset: &mut Unset) -> io::Result<()> {
-    note(node.set_modified(attributes.modified), unset, || "modification time".into())
+    note(node.set_modified(attributes.modified), unset, || {
+        "modification time".into()
+    })
 }
 
 fn set_xattrs(node: Node<'_>, wanted: &[Xattr], unset: &mut Unset) -> io::Result<()> {
@@ -185,7 +206,9 @@ fn set_xattrs(node: Node<'_>, wanted: &[Xattr], unset: &mut Unset) -> io::Result
         let kept = wanted.iter().any(|xattr| xattr.name == name.as_bytes());
         // The label of a security module is the host's own.
         if !kept && name.as_bytes() != b"security.selinux" {
-            note(node.remove_xattr(&name), unset, || told("no", name.as_bytes()))?;
+            note(node.remove_xattr(&name), unset, || {
+                told("no", name.as_bytes())
+            })?;
         }
     }
     for xattr in wanted {
@@ -209,7 +232,11 @@ fn told(what: &str, name: &[u8]) -> String {
 }
 
 /// What we may not do, or this file system can't, is noted; anything else is an error.
-fn note(done: Result<(), Errno>, unset: &mut Unset, what: impl FnOnce() -> String) -> io::Result<()> {
+fn note(
+    done: Result<(), Errno>,
+    unset: &mut Unset,
+    what: impl FnOnce() -> String,
+) -> io::Result<()> {
     match done {
         Err(
             Errno::PERM
@@ -233,7 +260,10 @@ pub fn read_attributes(node: Node<'_>, target: Vec<u8>) -> io::Result<Attributes
     let mut xattrs = Vec::new();
     for name in node.list_xattrs()? {
         let value = node.xattr(&name)?;
-        xattrs.push(Xattr { name: name.into_bytes(), value });
+        xattrs.push(Xattr {
+            name: name.into_bytes(),
+            value,
+        });
     }
     xattrs.sort_by(|a, b| a.name.cmp(&b.name));
     let kind = kind(&stat);
@@ -245,7 +275,11 @@ pub fn read_attributes(node: Node<'_>, target: Vec<u8>) -> io::Result<Attributes
         user: None,
         group: None,
         modified: Timestamp::from_parts(stat.st_mtime, stat.st_mtime_nsec as u32),
-        size: if kind == Kind::Regular { stat.st_size as u64 } else { 0 },
+        size: if kind == Kind::Regular {
+            stat.st_size as u64
+        } else {
+            0
+        },
         device_number: match kind {
             Kind::CharacterDevice | Kind::BlockDevice => stat.st_rdev,
             _ => 0,

@@ -9,10 +9,13 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 fn open(directory: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-    let resolve =
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let mode = if flags.contains(OFlags::CREATE) { Mode::RUSR | Mode::WUSR } else { Mode::empty() };
+    let mode = if flags.contains(OFlags::CREATE) {
+        Mode::RUSR | Mode::WUSR
+    } else {
+        Mode::empty()
+    };
     rustix::fs::openat2(directory, OsStr::from_bytes(name), flags, mode, resolve)
 }
 
@@ -32,5 +35,11 @@ pub fn open_node(directory: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errn
     // component, so there is nothing else to resolve.
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(directory, OsStr::from_bytes(name), flags, Mode::empty(), resolve)
+    rustix::fs::openat2(
+        directory,
+        OsStr::from_bytes(name),
+        flags,
+        Mode::empty(),
+        resolve,
+    )
 }

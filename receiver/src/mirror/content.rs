@@ -74,7 +74,7 @@ pub fn data_ranges(file: &File, range: Range<u64>, longest: u64) -> io::Result<V
         let end = hole.min(range.end);
         let mut piece = start;
         while piece < end {
-            let next = end.min(piece + longest);
+            let next = end.min(piece.saturating_add(longest));
             found.push(piece..next);
             piece = next;
         }
@@ -84,14 +84,32 @@ pub fn data_ranges(file: &File, range: Range<u64>, longest: u64) -> io::Result<V
 }
 
 /// Copies `length` bytes from one file to another; holes stay holes. The kernel may share the blocks.
-pub fn copy_range(from: &File, from_offset: u64, to: &File, to_offset: u64, length: u64) -> io::Result<()> {
+pub fn copy_range(
+    from: &File,
+    from_offset: u64,
+    to: &File,
+    to_offset: u64,
+    length: u64,
+) -> io::Result<()> {
     for range in data_ranges(from, from_offset..from_offset + length, u64::MAX)? {
-        copy_data(from, range.start, to, to_offset + (range.start - from_offset), range.end - range.start)?;
+        copy_data(
+            from,
+            range.start,
+            to,
+            to_offset + (range.start - from_offset),
+            range.end - range.start,
+        )?;
     }
     Ok(())
 }
 
-fn copy_data(from: &File, mut from_offset: u64, to: &File, mut to_offset: u64, mut length: u64) -> io::Result<()> {
+fn copy_data(
+    from: &File,
+    mut from_offset: u64,
+    to: &File,
+    mut to_offset: u64,
+    mut length: u64,
+) -> io::Result<()> {
     while length > 0 {
         let chunk = usize::try_from(length.min(1 << 30)).unwrap_or(1 << 30);
         let (mut source, mut target) = (from_offset, to_offset);
@@ -112,7 +130,13 @@ fn copy_data(from: &File, mut from_offset: u64, to: &File, mut to_offset: u64, m
     Ok(())
 }
 
-fn copy_through(from: &File, mut from_offset: u64, to: &File, mut to_offset: u64, mut length: u64) -> io::Result<()> {
+fn copy_through(
+    from: &File,
+    mut from_offset: u64,
+    to: &File,
+    mut to_offset: u64,
+    mut length: u64,
+) -> io::Result<()> {
     let mut buffer = vec![0u8; length.min(CHUNK_BYTES) as usize];
     while length > 0 {
         let want = length.min(CHUNK_BYTES) as usize;

@@ -50,7 +50,12 @@ pub struct Directories<'a, H> {
 impl<'a, H: Homing> Directories<'a, H> {
     /// Of this store, at these homes.
     pub fn new(base: &'a SourceDirectory, homes: &'a H, make_missing: bool) -> Self {
-        Self { base, homes, open: HashMap::new(), make_missing }
+        Self {
+            base,
+            homes,
+            open: HashMap::new(),
+            make_missing,
+        }
     }
 
     /// Opens a directory.
@@ -107,13 +112,18 @@ impl<'a, H: Homing> Directories<'a, H> {
     /// The place of a home.
     pub fn spot(&mut self, file: FileId, home: &Home) -> io::Result<Spot> {
         Ok(match home {
-            Home::In(parent, name) => {
-                Spot { directory: self.open(*parent)?, name: name.as_bytes().to_vec() }
-            }
-            Home::Staging => {
-                Spot { directory: Rc::new(self.base.staging().try_clone()?), name: id_name(file) }
-            }
-            Home::Object => Spot { directory: Rc::new(self.base.objects(file)?), name: id_name(file) },
+            Home::In(parent, name) => Spot {
+                directory: self.open(*parent)?,
+                name: name.as_bytes().to_vec(),
+            },
+            Home::Staging => Spot {
+                directory: Rc::new(self.base.staging().try_clone()?),
+                name: id_name(file),
+            },
+            Home::Object => Spot {
+                directory: Rc::new(self.base.objects(file)?),
+                name: id_name(file),
+            },
         })
     }
 
@@ -130,4 +140,3 @@ impl<'a, H: Homing> Directories<'a, H> {
 fn id_name(file: FileId) -> Vec<u8> {
     format!("{:016x}", file.0).into_bytes()
 }
-

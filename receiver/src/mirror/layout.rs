@@ -34,7 +34,9 @@ pub struct Layout {
 impl Layout {
     /// Of this source in this store.
     pub fn new(store: &Path, source: SourceId) -> Self {
-        Self { root: store.join("src").join(source.to_string()) }
+        Self {
+            root: store.join("src").join(source.to_string()),
+        }
     }
 
     /// The plain files.
@@ -68,7 +70,11 @@ impl Layout {
         for name in ["mirror", "objects", "staging", "log"] {
             let path = self.root.join(name);
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-            made.map_err(|source| StoreError::Io { action: "make the directory", path, source })?;
+            made.map_err(|source| StoreError::Io {
+                action: "make the directory",
+                path,
+                source,
+            })?;
         }
         Ok(())
     }
@@ -94,7 +100,11 @@ impl SourceDirectory {
                 source: error.into(),
             })
         };
-        Ok(Self { mirror: open("mirror")?, staging: open("staging")?, objects: open("objects")? })
+        Ok(Self {
+            mirror: open("mirror")?,
+            staging: open("staging")?,
+            objects: open("objects")?,
+        })
     }
 
     /// `mirror/`.

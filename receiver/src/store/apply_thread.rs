@@ -1,6 +1,7 @@
 //! The thread that applies, and how far everything is.
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -34,7 +35,9 @@ struct State {
 
 impl std::fmt::Debug for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Progress").field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("Progress")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 
@@ -44,8 +47,17 @@ impl Progress {
         applied: SequenceNumber,
         events: Box<dyn Fn(StoreEvent) + Send + Sync>,
     ) -> Self {
-        let state = State { stored, applied, wanted: SequenceNumber(0), stopping: false };
-        Self { state: Mutex::new(state), changed: Condvar::new(), events }
+        let state = State {
+            stored,
+            applied,
+            wanted: SequenceNumber(0),
+            stopping: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            events,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -115,7 +127,10 @@ impl Progress {
     fn wait_work(&self, backlog: bool) -> Option<SequenceNumber> {
         let mut state = self.lock();
         while state.applied >= state.stored && !state.stopping {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         let gathering =
             |state: &mut State| state.wanted <= state.applied && !state.stopping && !backlog;
@@ -145,9 +160,19 @@ impl ApplyThread {
         writer: Arc<LogWriter>,
         progress: Arc<Progress>,
     ) -> io::Result<Self> {
-        let worker = Worker { applier, writer, progress: Arc::clone(&progress), stalled: false };
-        let thread = std::thread::Builder::new().name("apply".into()).spawn(move || worker.run())?;
-        Ok(Self { progress, thread: Some(thread) })
+        let worker = Worker {
+            applier,
+            writer,
+            progress: Arc::clone(&progress),
+            stalled: false,
+        };
+        let thread = std::thread::Builder::new()
+            .name("apply".into())
+            .spawn(move || worker.run())?;
+        Ok(Self {
+            progress,
+            thread: Some(thread),
+        })
     }
 
     /// Ends it; a window under way is finished first.
@@ -171,7 +196,7 @@ impl Worker {
     fn run(mut self) {
         let mut backlog = false;
         while let Some(stored) = self.progress.wait_work(backlog) {
-            match self.applier.apply_window(stored, &self.writer) {
+            match self.window(stored) {
                 Ok(applied) => {
                     backlog = applied.is_some_and(|applied| applied < stored);
                     self.went_on(applied);
@@ -179,6 +204,16 @@ impl Worker {
                 Err(error) => self.failed(&error),
             }
         }
+    }
+
+    /// A bug must stop neither the log nor this thread: a panic is an error like others. The window is
+    /// made to be done again from wherever it stopped.
+    fn window(&mut self, stored: SequenceNumber) -> Result<Option<SequenceNumber>, StoreError> {
+        let Self {
+            applier, writer, ..
+        } = self;
+        let window = AssertUnwindSafe(|| applier.apply_window(stored, writer));
+        std::panic::catch_unwind(window).unwrap_or(Err(StoreError::Bug("applying a window")))
     }
 
     fn went_on(&mut self, applied: Option<SequenceNumber>) {

@@ -49,6 +49,9 @@ pub enum StoreError {
     /// Another process has the store open for writing.
     #[error("{}: in use by another process (a running `everwrite-receiver serve`?)", .0.display())]
     InUse(PathBuf),
+    /// Our own fault; the panic's message is in the log of the process.
+    #[error("internal error while {0}; please report it with the process's log")]
+    Bug(&'static str),
     /// A sync of the log failed earlier; nothing is taken until the store is opened anew.
     #[error("the log's disk failed: {0}; open the store anew once the disk is well")]
     Latched(String),

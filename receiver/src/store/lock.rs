@@ -36,7 +36,13 @@ impl ApplyLock {
     /// Opens for the one who applies; made if need be.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let mut options = OpenOptions::new();
-        let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let opened = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path);
         Self::with(opened, path)
     }
 
@@ -47,7 +53,10 @@ impl ApplyLock {
 
     fn with(opened: io::Result<File>, path: &Path) -> Result<Self, StoreError> {
         match opened {
-            Ok(file) => Ok(Self { file, path: path.to_owned() }),
+            Ok(file) => Ok(Self {
+                file,
+                path: path.to_owned(),
+            }),
             Err(error) => Err(io_error("open the lock", path, error)),
         }
     }
@@ -96,8 +105,15 @@ impl ApplyLock {
 /// Makes this process the one that writes; `None`: another one is.
 pub fn writer_lock(path: &Path) -> Result<Option<File>, StoreError> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(path).map_err(|error| io_error("open the lock", path, error))?;
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600);
+    let file = options
+        .open(path)
+        .map_err(|error| io_error("open the lock", path, error))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(Errno::WOULDBLOCK) => Ok(None),
@@ -106,5 +122,9 @@ pub fn writer_lock(path: &Path) -> Result<Option<File>, StoreError> {
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> StoreError {
-    StoreError::Io { action, path: path.to_owned(), source }
+    StoreError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }

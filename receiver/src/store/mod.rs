@@ -76,15 +76,27 @@ impl SourceStore {
         let segments = Segments::new(layout.log());
         let state = catalog.state()?;
         let recovered = recover(&segments, state.position, state.applied, true)?;
-        let progress = Arc::new(Progress::new(recovered.stored, state.applied, Box::new(events)));
-        let io = |source| StoreError::Io { action: "open the log", path: layout.log(), source };
+        let progress = Arc::new(Progress::new(
+            recovered.stored,
+            state.applied,
+            Box::new(events),
+        ));
+        let io = |source| StoreError::Io {
+            action: "open the log",
+            path: layout.log(),
+            source,
+        };
         let appender = Appender::open(segments.clone(), source, recovered.end).map_err(io)?;
         let told = Arc::clone(&progress);
         let writer = LogWriter::start(appender, move |event| tell(&told, event)).map_err(io)?;
         let writer = Arc::new(writer);
         let applier = Applier::open(&layout, catalog, segments, recovered.window)?;
         let apply = ApplyThread::start(applier, Arc::clone(&writer), Arc::clone(&progress))
-            .map_err(|source| StoreError::Io { action: "start a thread", path: layout.root.clone(), source })?;
+            .map_err(|source| StoreError::Io {
+                action: "start a thread",
+                path: layout.root.clone(),
+                source,
+            })?;
         Ok(Arc::new(Self {
             apply,
             writer,
@@ -116,7 +128,12 @@ impl SourceStore {
         raw_bytes: usize,
         compressed: bool,
     ) -> Result<(), StoreError> {
-        let raw = RawPart { encoded: &encoded_part, payload: &payload, raw_bytes, compressed };
+        let raw = RawPart {
+            encoded: &encoded_part,
+            payload: &payload,
+            raw_bytes,
+            compressed,
+        };
         let part = validate::check(&raw)?;
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         if order.part(part.sequence, part.part)? == Verdict::Known {
@@ -157,7 +174,11 @@ impl SourceStore {
 
     /// Waits until every batch whose cut was taken is on the disk. `false`: it took longer than `wait`.
     pub fn settle(&self, wait: Duration) -> bool {
-        let taken = self.order.lock().unwrap_or_else(PoisonError::into_inner).taken();
+        let taken = self
+            .order
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .taken();
         self.wait_stored(taken, wait)
     }
 

@@ -26,7 +26,10 @@ pub(super) struct Order {
 impl Order {
     /// Everything up to `stored` is there.
     pub(super) fn after(stored: SequenceNumber) -> Self {
-        Self { taken: stored, parts: 0 }
+        Self {
+            taken: stored,
+            parts: 0,
+        }
     }
 
     /// Last batch whose cut was taken.
@@ -35,14 +38,23 @@ impl Order {
     }
 
     /// A part has come.
-    pub(super) fn part(&mut self, sequence: SequenceNumber, part: u32) -> Result<Verdict, StoreError> {
+    pub(super) fn part(
+        &mut self,
+        sequence: SequenceNumber,
+        part: u32,
+    ) -> Result<Verdict, StoreError> {
         if sequence <= self.taken {
             return Ok(Verdict::Known);
         }
         self.check_next(sequence)?;
         // Part 0 begins the batch anew: the connection that brought the other parts was lost.
         if part != 0 && part != self.parts {
-            return Err(rejected(sequence, Rejection::PartNumber { expected: self.parts }));
+            return Err(rejected(
+                sequence,
+                Rejection::PartNumber {
+                    expected: self.parts,
+                },
+            ));
         }
         self.parts = part + 1;
         Ok(Verdict::Take)
@@ -56,7 +68,12 @@ impl Order {
         self.check_next(cut.sequence)?;
         // A batch without parts may follow an attempt at it with parts that was given up.
         if cut.parts != 0 && cut.parts != self.parts {
-            return Err(rejected(cut.sequence, Rejection::PartNumber { expected: self.parts }));
+            return Err(rejected(
+                cut.sequence,
+                Rejection::PartNumber {
+                    expected: self.parts,
+                },
+            ));
         }
         *self = Self::after(cut.sequence);
         Ok(Verdict::Take)

@@ -52,7 +52,11 @@ fn check_part(part: &Part, raw: &RawPart<'_>) -> Result<(), Rejection> {
         return malformed("too many commands");
     }
     let long = |text: &str| text.len() > TEXT_BYTES_MAX;
-    if part.origins.iter().any(|origin| long(&origin.program) || long(&origin.executable)) {
+    if part
+        .origins
+        .iter()
+        .any(|origin| long(&origin.program) || long(&origin.executable))
+    {
         return malformed("a program's name is too long");
     }
     check_payload(raw)?;
@@ -69,7 +73,9 @@ fn check_payload(raw: &RawPart<'_>) -> Result<(), Rejection> {
         return Err(wrong);
     }
     match raw.compressed {
-        true => decompress(raw.payload, raw.raw_bytes).map(drop).map_err(|_| wrong),
+        true => decompress(raw.payload, raw.raw_bytes)
+            .map(drop)
+            .map_err(|_| wrong),
         false if raw.payload.len() != raw.raw_bytes => Err(wrong),
         false => Ok(()),
     }
@@ -84,45 +90,82 @@ fn require(holds: bool, rule: &'static str) -> Rule {
 fn check_command(command: &BackupCommand, origins: usize, payload: usize) -> Rule {
     let origin = |origin: u16| require(usize::from(origin) < origins, "unknown origin");
     match command {
-        BackupCommand::Create { file, attributes, origin: by } => {
+        BackupCommand::Create {
+            file,
+            attributes,
+            origin: by,
+        } => {
             check_file(*file)?;
             check_attributes(attributes)?;
             origin(*by)
         }
-        BackupCommand::Attach { parent, file, origin: by, .. } => {
+        BackupCommand::Attach {
+            parent,
+            file,
+            origin: by,
+            ..
+        } => {
             check_parent(*parent)?;
             check_file(*file)?;
             origin(*by)
         }
-        BackupCommand::Detach { parent, origin: by, .. } => {
+        BackupCommand::Detach {
+            parent, origin: by, ..
+        } => {
             check_parent(*parent)?;
             origin(*by)
         }
-        BackupCommand::Write { file, offset, length, payload_offset, origin: by } => {
+        BackupCommand::Write {
+            file,
+            offset,
+            length,
+            payload_offset,
+            origin: by,
+        } => {
             check_file(*file)?;
             check_range(*offset, u64::from(*length))?;
             let end = u64::from(*payload_offset) + u64::from(*length);
             require(end <= payload as u64, "bytes beyond the payload")?;
             origin(*by)
         }
-        BackupCommand::Copy { file, offset, length, from, from_offset, origin: by } => {
+        BackupCommand::Copy {
+            file,
+            offset,
+            length,
+            from,
+            from_offset,
+            origin: by,
+        } => {
             check_file(*file)?;
             check_file(*from)?;
             check_range(*offset, *length)?;
             check_range(*from_offset, *length)?;
             origin(*by)
         }
-        BackupCommand::Punch { file, offset, length, origin: by } => {
+        BackupCommand::Punch {
+            file,
+            offset,
+            length,
+            origin: by,
+        } => {
             check_file(*file)?;
             check_range(*offset, *length)?;
             origin(*by)
         }
-        BackupCommand::Truncate { file, length, origin: by } => {
+        BackupCommand::Truncate {
+            file,
+            length,
+            origin: by,
+        } => {
             check_file(*file)?;
             check_range(*length, 0)?;
             origin(*by)
         }
-        BackupCommand::SetAttributes { file, attributes, origin: by } => {
+        BackupCommand::SetAttributes {
+            file,
+            attributes,
+            origin: by,
+        } => {
             check_file(*file)?;
             check_attributes(attributes)?;
             origin(*by)
@@ -136,7 +179,10 @@ fn check_command(command: &BackupCommand, origins: usize, payload: usize) -> Rul
 }
 
 fn check_file(file: FileId) -> Rule {
-    require(file != FileId::TOP && file.0 <= NUMBER_MAX, "no such file number")
+    require(
+        file != FileId::TOP && file.0 <= NUMBER_MAX,
+        "no such file number",
+    )
 }
 
 fn check_parent(parent: FileId) -> Rule {
@@ -145,24 +191,42 @@ fn check_parent(parent: FileId) -> Rule {
 
 fn check_range(offset: u64, length: u64) -> Rule {
     let end = offset.checked_add(length);
-    require(end.is_some_and(|end| end < NUMBER_MAX), "bytes beyond the end of all files")
+    require(
+        end.is_some_and(|end| end < NUMBER_MAX),
+        "bytes beyond the end of all files",
+    )
 }
 
 fn check_attributes(attributes: &Attributes) -> Rule {
-    require(attributes.mode & !0o7777 == 0, "more than permission bits in the mode")?;
+    require(
+        attributes.mode & !0o7777 == 0,
+        "more than permission bits in the mode",
+    )?;
     check_range(attributes.size, 0)?;
     let link = attributes.kind == Kind::Symlink;
-    require(link != attributes.target.is_empty(), "a symbolic link, and nothing else, has a target")?;
-    require(attributes.target.len() <= TARGET_BYTES_MAX, "target too long")?;
+    require(
+        link != attributes.target.is_empty(),
+        "a symbolic link, and nothing else, has a target",
+    )?;
+    require(
+        attributes.target.len() <= TARGET_BYTES_MAX,
+        "target too long",
+    )?;
     require(!attributes.target.contains(&0), "a NUL in a target")?;
     for name in [&attributes.user, &attributes.group].into_iter().flatten() {
-        require(name.len() <= TEXT_BYTES_MAX, "a user's or group's name too long")?;
+        require(
+            name.len() <= TEXT_BYTES_MAX,
+            "a user's or group's name too long",
+        )?;
     }
     for xattr in &attributes.xattrs {
         let name = &xattr.name;
         let named = !name.is_empty() && name.len() <= XATTR_NAME_BYTES_MAX && !name.contains(&0);
         require(named, "no name of an extended attribute")?;
-        require(xattr.value.len() <= XATTR_BYTES_MAX, "an extended attribute too long")?;
+        require(
+            xattr.value.len() <= XATTR_BYTES_MAX,
+            "an extended attribute too long",
+        )?;
     }
     Ok(())
 }

@@ -67,7 +67,9 @@ impl Carrier<'_> {
             Err(error) => return Err(error.into()),
         };
         let done = match step.fate {
-            Fate::Unlink => rustix::fs::unlinkat(&*from.directory, &from.name[..], AtFlags::empty()),
+            Fate::Unlink => {
+                rustix::fs::unlinkat(&*from.directory, &from.name[..], AtFlags::empty())
+            }
             Fate::RemoveDirectory => {
                 match rustix::fs::unlinkat(&*from.directory, &from.name[..], AtFlags::REMOVEDIR) {
                     // Something that we don't know lies in it: kept, not destroyed.
@@ -86,7 +88,12 @@ impl Carrier<'_> {
 
     fn carry(&mut self, file: FileId, from: &Spot, to: &Home) -> Result<(), StepError> {
         let to = self.before.spot(file, to)?;
-        match rustix::fs::renameat(&*from.directory, &from.name[..], &*to.directory, &to.name[..]) {
+        match rustix::fs::renameat(
+            &*from.directory,
+            &from.name[..],
+            &*to.directory,
+            &to.name[..],
+        ) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }

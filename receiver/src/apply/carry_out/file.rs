@@ -10,7 +10,9 @@ use rustix::io::Errno;
 use super::super::plan::content::{ContentBefore, Piece, Place};
 use super::super::plan::steps::{Arrive, ContentStep, FileStep, Home};
 use super::{Carrier, StepError};
-use crate::mirror::{Node, Spot, Unset, open_directory, open_file, open_node, punch, set_attributes};
+use crate::mirror::{
+    Node, Spot, Unset, open_directory, open_file, open_node, punch, set_attributes,
+};
 
 impl Carrier<'_> {
     pub(super) fn place_directory(
@@ -63,7 +65,12 @@ impl Carrier<'_> {
         }
     }
 
-    fn regular(&mut self, step: &FileStep, spot: &Spot, unset: &mut Unset) -> Result<(), StepError> {
+    fn regular(
+        &mut self,
+        step: &FileStep,
+        spot: &Spot,
+        unset: &mut Unset,
+    ) -> Result<(), StepError> {
         let untouched = step.arrive == Arrive::Stay && step.content == ContentStep::None;
         if untouched && !step.set_attributes {
             return Ok(());
@@ -98,7 +105,12 @@ impl Carrier<'_> {
             self.write_piece(&file, &piece)?;
         }
         file.set_len(step.attributes.size)?;
-        set_attributes(Node::from(&file), &step.attributes, self.privileges, &mut Unset::default())?;
+        set_attributes(
+            Node::from(&file),
+            &step.attributes,
+            self.privileges,
+            &mut Unset::default(),
+        )?;
         Ok(file)
     }
 
@@ -106,16 +118,24 @@ impl Carrier<'_> {
         match &step.content {
             ContentStep::None => Ok(()),
             ContentStep::Whole(whole) => {
-                whole.pieces.iter().try_for_each(|piece| self.write_piece(file, piece))?;
-                let end = whole.pieces.last().map_or(0, |piece| piece.offset + piece.length);
+                whole
+                    .pieces
+                    .iter()
+                    .try_for_each(|piece| self.write_piece(file, piece))?;
+                let end = whole
+                    .pieces
+                    .last()
+                    .map_or(0, |piece| piece.offset + piece.length);
                 if end < whole.size {
                     file.set_len(whole.size)?;
                 }
                 Ok(())
             }
-            ContentStep::Patch { low_water, size, pieces } => {
-                self.patch(file, *low_water, *size, pieces)
-            }
+            ContentStep::Patch {
+                low_water,
+                size,
+                pieces,
+            } => self.patch(file, *low_water, *size, pieces),
         }
     }
 
@@ -144,7 +164,12 @@ impl Carrier<'_> {
         Ok(())
     }
 
-    fn special(&mut self, step: &FileStep, spot: &Spot, unset: &mut Unset) -> Result<(), StepError> {
+    fn special(
+        &mut self,
+        step: &FileStep,
+        spot: &Spot,
+        unset: &mut Unset,
+    ) -> Result<(), StepError> {
         if step.arrive == Arrive::Stay && !step.set_attributes {
             return Ok(());
         }
@@ -170,7 +195,12 @@ impl Carrier<'_> {
                 }
             },
         };
-        Ok(set_attributes(Node::Path(node.as_fd()), &step.attributes, self.privileges, unset)?)
+        Ok(set_attributes(
+            Node::Path(node.as_fd()),
+            &step.attributes,
+            self.privileges,
+            unset,
+        )?)
     }
 
     fn link(&mut self, spot: &Spot, step: &FileStep, to: &Home) -> Result<(), StepError> {

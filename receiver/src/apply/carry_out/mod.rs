@@ -80,10 +80,8 @@ impl<'p> Carrier<'p> {
         privileges: Privileges,
     ) -> Self {
         let steps = &plan.steps;
-        let count = steps.builds.len()
-            + steps.detaches.len()
-            + steps.directories.len()
-            + steps.files.len();
+        let count =
+            steps.builds.len() + steps.detaches.len() + steps.directories.len() + steps.files.len();
         Self {
             base,
             plan,
@@ -106,7 +104,11 @@ impl<'p> Carrier<'p> {
             self.one(step, "write the file", Self::file)?;
         }
         for step in &self.plan.steps.directories {
-            self.one(step, "set the directory's attributes", Self::directory_attributes)?;
+            self.one(
+                step,
+                "set the directory's attributes",
+                Self::directory_attributes,
+            )?;
         }
         self.directory_times()?;
         self.sync.finish(self.base)?;
@@ -135,13 +137,22 @@ impl<'p> Carrier<'p> {
         Ok(())
     }
 
-    fn directory_attributes(&mut self, step: &FileStep, unset: &mut Unset) -> Result<(), StepError> {
+    fn directory_attributes(
+        &mut self,
+        step: &FileStep,
+        unset: &mut Unset,
+    ) -> Result<(), StepError> {
         if !step.set_attributes {
             return Ok(());
         }
         let spot = self.after.spot(step.file, &step.home)?;
         let node = open_node(spot.directory.as_fd(), &spot.name)?;
-        set_attributes(Node::Path(node.as_fd()), &step.attributes, self.privileges, unset)?;
+        set_attributes(
+            Node::Path(node.as_fd()),
+            &step.attributes,
+            self.privileges,
+            unset,
+        )?;
         self.sync.node(&spot)?;
         Ok(())
     }
@@ -149,7 +160,11 @@ impl<'p> Carrier<'p> {
     fn directory_times(&mut self) -> Result<(), StoreError> {
         for (file, attributes) in &self.plan.steps.stirred {
             let done = self.after.open(*file).and_then(|directory| {
-                set_modified(Node::Path(directory.as_fd()), attributes, &mut Unset::default())?;
+                set_modified(
+                    Node::Path(directory.as_fd()),
+                    attributes,
+                    &mut Unset::default(),
+                )?;
                 self.sync.directory(&directory)
             });
             done.map_err(|error| named(error.into(), "set the directory's time", *file))?;
@@ -172,7 +187,11 @@ fn named(error: StepError, action: &'static str, file: FileId) -> StoreError {
         StepError::Store(error) => error,
         StepError::Io(source) => {
             let path = PathBuf::from(format!("mirror file {}", file.0));
-            StoreError::Io { action, path, source }
+            StoreError::Io {
+                action,
+                path,
+                source,
+            }
         }
     }
 }
@@ -195,5 +214,7 @@ fn is_lasting(error: &io::Error) -> bool {
         Errno::EXIST,
         Errno::NOTEMPTY,
     ];
-    error.raw_os_error().is_some_and(|code| lasting.contains(&Errno::from_raw_os_error(code)))
+    error
+        .raw_os_error()
+        .is_some_and(|code| lasting.contains(&Errno::from_raw_os_error(code)))
 }

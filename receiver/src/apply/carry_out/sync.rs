@@ -23,7 +23,11 @@ pub(super) enum Sync {
 
 impl Sync {
     pub(super) fn for_steps(count: usize) -> Self {
-        if count <= ONE_BY_ONE_MAX { Self::Each(Vec::new()) } else { Self::FileSystem }
+        if count <= ONE_BY_ONE_MAX {
+            Self::Each(Vec::new())
+        } else {
+            Self::FileSystem
+        }
     }
 
     /// A file's content and attributes.
@@ -46,9 +50,10 @@ impl Sync {
     /// A directory that is at a place.
     pub(super) fn node(&mut self, spot: &Spot) -> io::Result<()> {
         match self {
-            Self::Each(_) => {
-                self.directory(crate::mirror::open_directory(spot.directory.as_fd(), &spot.name)?)
-            }
+            Self::Each(_) => self.directory(crate::mirror::open_directory(
+                spot.directory.as_fd(),
+                &spot.name,
+            )?),
             Self::FileSystem => Ok(()),
         }
     }

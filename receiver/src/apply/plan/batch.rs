@@ -72,7 +72,11 @@ impl<'p, 'a, B: Before> BatchRun<'p, 'a, B> {
     /// Goes through `batch`.
     pub fn run(progress: &'p mut Progress<'a, B>, batch: &WindowBatch) -> Result<(), B::Error> {
         let sequence = batch.cut.cut.sequence;
-        let mut run = Self { progress, sequence, touched: BTreeMap::new() };
+        let mut run = Self {
+            progress,
+            sequence,
+            touched: BTreeMap::new(),
+        };
         for detaches in [true, false] {
             for part in &batch.parts {
                 run.part(part, detaches)?;
@@ -124,31 +128,53 @@ impl<'p, 'a, B: Before> BatchRun<'p, 'a, B> {
         origin: OriginIndex,
     ) -> Done<B::Error> {
         match command {
-            BackupCommand::Create { file, attributes, .. } => self.create(*file, attributes, origin),
-            BackupCommand::Attach { parent, name, file, .. } => {
-                self.attach(*parent, name, *file, origin)
-            }
+            BackupCommand::Create {
+                file, attributes, ..
+            } => self.create(*file, attributes, origin),
+            BackupCommand::Attach {
+                parent, name, file, ..
+            } => self.attach(*parent, name, *file, origin),
             BackupCommand::Detach { parent, name, .. } => self.detach(*parent, name, origin),
-            BackupCommand::Write { file, offset, length, payload_offset, .. } => {
+            BackupCommand::Write {
+                file,
+                offset,
+                length,
+                payload_offset,
+                ..
+            } => {
                 let place = Place::Log(frame, *payload_offset);
                 let length = u64::from(*length);
                 self.change(*file, origin, length, |content, change| {
                     content.write(*offset, length, place, change)
                 })
             }
-            BackupCommand::Copy { file, offset, length, from, from_offset, .. } => {
-                self.copy(*file, *offset, *length, (*from, *from_offset), origin)
-            }
-            BackupCommand::Punch { file, offset, length, .. } => {
+            BackupCommand::Copy {
+                file,
+                offset,
+                length,
+                from,
+                from_offset,
+                ..
+            } => self.copy(*file, *offset, *length, (*from, *from_offset), origin),
+            BackupCommand::Punch {
+                file,
+                offset,
+                length,
+                ..
+            } => {
                 let range = *offset..offset.saturating_add(*length);
-                self.change(*file, origin, 0, |content, change| content.punch(range, change))
+                self.change(*file, origin, 0, |content, change| {
+                    content.punch(range, change)
+                })
             }
             BackupCommand::Truncate { file, length, .. } => {
-                self.change(*file, origin, 0, |content, change| content.truncate(*length, change))
+                self.change(*file, origin, 0, |content, change| {
+                    content.truncate(*length, change)
+                })
             }
-            BackupCommand::SetAttributes { file, attributes, .. } => {
-                self.set_attributes(*file, attributes, origin)
-            }
+            BackupCommand::SetAttributes {
+                file, attributes, ..
+            } => self.set_attributes(*file, attributes, origin),
             BackupCommand::Drop { file } => self.drop_staged(*file),
             BackupCommand::Root { file, path } => {
                 self.progress.rows.roots.push((*file, path.clone()));
@@ -221,7 +247,9 @@ impl<'p, 'a, B: Before> BatchRun<'p, 'a, B> {
             self.close(old_parent, &old_name, file, by)?;
         }
         self.progress.view.open(parent, name, file);
-        self.progress.rows.open_name(parent, name, file, self.sequence);
+        self.progress
+            .rows
+            .open_name(parent, name, file, self.sequence);
         self.touch(file, by).opened.push((parent, name.clone()));
         if let Some(view) = self.progress.view.file(file)? {
             view.life = Life::Named;
@@ -229,12 +257,25 @@ impl<'p, 'a, B: Before> BatchRun<'p, 'a, B> {
         Ok(Ok(()))
     }
 
+    /// Is the file not dead? One that lost a name in this batch was not, and dies at its end at the
+    /// earliest, though its other names may all be below dead directories.
+    fn is_usable(&mut self, file: FileId) -> Result<bool, B::Error> {
+        let loses = self
+            .touched
+            .get(&file)
+            .is_some_and(|touch| !touch.closed.is_empty());
+        Ok(loses || self.progress.view.standing(file)?.0 != Standing::Dead)
+    }
+
     fn may_attach(&mut self, parent: FileId, file: FileId) -> Done<B::Error> {
         let view = &mut self.progress.view;
         let Some(kind) = view.file(file)?.map(|view| view.attributes.kind) else {
             return Ok(Err("there is no such file"));
         };
-        refuse_unless!(view.standing(file)?.0 != Standing::Dead, "the file is dead");
+        if !self.is_usable(file)? {
+            return Ok(Err("the file is dead"));
+        }
+        let view = &mut self.progress.view;
         let (standing, depth) = view.standing(parent)?;
         refuse_unless!(standing != Standing::Dead, "the directory is dead");
         refuse_unless!(depth < DEPTH_MAX, "too deep");
@@ -242,7 +283,9 @@ impl<'p, 'a, B: Before> BatchRun<'p, 'a, B> {
             refuse_unless!(kind == Kind::Directory, "a root is a directory");
             return Ok(Ok(()));
         }
-        let directory = view.file(parent)?.is_some_and(|v| v.attributes.kind == Kind::Directory);
+        let directory = view
+            .file(parent)?
+            .is_some_and(|v| v.attributes.kind == Kind::Directory);
         refuse_unless!(directory, "the parent is no directory");
         let cycle = kind == Kind::Directory && view.encloses(file, parent)?;
         refuse_unless!(!cycle, "a directory can't be below itself");
@@ -257,15 +300,35 @@ impl<'p, 'a, B: Before> BatchRun<'p, 'a, B> {
         bytes: u64,
         act: impl FnOnce(&mut Content, &mut Change<'_, B>) -> Result<(), B::Error>,
     ) -> Done<B::Error> {
-        let Progress { view, superseded, .. } = &mut *self.progress;
-        refuse_unless!(view.standing(file)?.0 != Standing::Dead, "there is no such file, or it is dead");
+        refuse_unless!(
+            self.is_usable(file)?,
+            "there is no such file, or it is dead"
+        );
+        let Progress {
+            view, superseded, ..
+        } = &mut *self.progress;
         let before = view.before;
-        let Some(view) = view.file(file)? else { return Ok(Err("there is no such file")) };
-        refuse_unless!(view.attributes.kind == Kind::Regular, "only regular files have content");
+        let Some(view) = view.file(file)? else {
+            return Ok(Err("there is no such file"));
+        };
+        refuse_unless!(
+            view.attributes.kind == Kind::Regular,
+            "only regular files have content"
+        );
         let size = view.attributes.size;
-        let content = view.content.get_or_insert_with(|| Content::existing(file, size));
+        let content = view
+            .content
+            .get_or_insert_with(|| Content::existing(file, size));
         let (sequence, visible) = (self.sequence, view.visible);
-        act(content, &mut Change { before, sequence, visible, superseded })?;
+        act(
+            content,
+            &mut Change {
+                before,
+                sequence,
+                visible,
+                superseded,
+            },
+        )?;
         let touch = self.touch(file, by);
         touch.content = true;
         touch.bytes += bytes;
@@ -282,15 +345,25 @@ impl<'p, 'a, B: Before> BatchRun<'p, 'a, B> {
     ) -> Done<B::Error> {
         let sequence = self.sequence;
         let born = self.progress.view.file(file)?.and_then(|view| view.born);
-        refuse_unless!(born == Some(sequence), "a copy goes into a file created in its batch only");
+        refuse_unless!(
+            born == Some(sequence),
+            "a copy goes into a file created in its batch only"
+        );
         // A batch with a copy begins its window: before the batch is before the window.
         let Some(source) = self.progress.view.before.file(from)? else {
             return Ok(Err("there is no such file to copy from"));
         };
         let alive = matches!(source.placed, Placed::Named | Placed::Staged);
         refuse_unless!(alive, "the file to copy from is dead");
-        refuse_unless!(source.attributes.kind == Kind::Regular, "only regular files have content");
-        let there = source.attributes.size.saturating_sub(from_offset).min(length);
+        refuse_unless!(
+            source.attributes.kind == Kind::Regular,
+            "only regular files have content"
+        );
+        let there = source
+            .attributes
+            .size
+            .saturating_sub(from_offset)
+            .min(length);
         let place = Place::Before(from, from_offset);
         self.change(file, by, 0, |content, change| {
             content.write(offset, there, place, change)?;
@@ -304,12 +377,22 @@ impl<'p, 'a, B: Before> BatchRun<'p, 'a, B> {
         attributes: &Attributes,
         by: OriginIndex,
     ) -> Done<B::Error> {
-        let view = &mut self.progress.view;
-        refuse_unless!(view.standing(file)?.0 != Standing::Dead, "there is no such file, or it is dead");
-        let Some(view) = view.file(file)? else { return Ok(Err("there is no such file")) };
-        refuse_unless!(view.attributes.kind == attributes.kind, "a file keeps its kind");
+        refuse_unless!(
+            self.is_usable(file)?,
+            "there is no such file, or it is dead"
+        );
+        let Some(view) = self.progress.view.file(file)? else {
+            return Ok(Err("there is no such file"));
+        };
+        refuse_unless!(
+            view.attributes.kind == attributes.kind,
+            "a file keeps its kind"
+        );
         let size = view.attributes.size;
-        view.attributes = Attributes { size, ..attributes.clone() };
+        view.attributes = Attributes {
+            size,
+            ..attributes.clone()
+        };
         view.attributes_changed = true;
         let touch = self.touch(file, by);
         touch.attributes = true;
@@ -322,7 +405,10 @@ impl<'p, 'a, B: Before> BatchRun<'p, 'a, B> {
         let Some(view) = self.progress.view.file(file)? else {
             return Ok(Err("there is no such file"));
         };
-        refuse_unless!(view.life == Life::Staged, "only a staged file can be dropped");
+        refuse_unless!(
+            view.life == Life::Staged,
+            "only a staged file can be dropped"
+        );
         refuse_unless!(!children, "the staged directory is not empty");
         view.life = Life::Dropped;
         self.touched.remove(&file);

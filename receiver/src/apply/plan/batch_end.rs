@@ -30,24 +30,46 @@ impl<B: Before> BatchRun<'_, '_, B> {
     /// The file's size and attributes from this batch on, and whether it is dead.
     fn settle(&mut self, file: FileId, touch: &Touch) -> Result<(), B::Error> {
         let sequence = self.sequence;
-        let super::batch::Progress { view, rows, superseded } = &mut *self.progress;
+        let super::batch::Progress {
+            view,
+            rows,
+            superseded,
+        } = &mut *self.progress;
         let before = view.before;
-        let Some(view) = view.file(file)? else { return Ok(()) };
-        if let Some(size) = touch.told_size.filter(|_| view.attributes.kind == Kind::Regular) {
-            let now = view.content.as_ref().map_or(view.attributes.size, |content| content.size());
+        let Some(view) = view.file(file)? else {
+            return Ok(());
+        };
+        if let Some(size) = touch
+            .told_size
+            .filter(|_| view.attributes.kind == Kind::Regular)
+        {
+            let now = view
+                .content
+                .as_ref()
+                .map_or(view.attributes.size, |content| content.size());
             if size != now {
                 let start = view.attributes.size;
-                let content =
-                    view.content.get_or_insert_with(|| super::content::Content::existing(file, start));
+                let content = view
+                    .content
+                    .get_or_insert_with(|| super::content::Content::existing(file, start));
                 let visible = view.visible;
-                content.truncate(size, &mut Change { before, sequence, visible, superseded })?;
+                content.truncate(
+                    size,
+                    &mut Change {
+                        before,
+                        sequence,
+                        visible,
+                        superseded,
+                    },
+                )?;
             }
         }
         if let Some(content) = &view.content {
             view.attributes.size = content.size();
         }
         if touch.created || touch.content || touch.attributes {
-            rows.attributes.push((file, sequence, view.attributes.clone()));
+            rows.attributes
+                .push((file, sequence, view.attributes.clone()));
         }
         if view.life == Life::Named && view.names.is_empty() {
             view.life = Life::Dead(sequence);
@@ -67,9 +89,18 @@ impl<B: Before> BatchRun<'_, '_, B> {
         let mut events = Vec::new();
         for (file, touch) in touched {
             let origin = touch.origin.unwrap_or(OriginIndex(0));
-            let visible = self.progress.view.seen(*file).is_some_and(|view| view.visible);
+            let visible = self
+                .progress
+                .view
+                .seen(*file)
+                .is_some_and(|view| view.visible);
             for what in happenings(*file, touch, visible, &lost, &taken) {
-                events.push(EventRow { sequence: self.sequence, file: *file, what, origin });
+                events.push(EventRow {
+                    sequence: self.sequence,
+                    file: *file,
+                    what,
+                    origin,
+                });
             }
         }
         self.progress.rows.events.extend(events);
@@ -87,8 +118,16 @@ fn happenings(
     lost: &Names<'_>,
     taken: &Names<'_>,
 ) -> Vec<Happening> {
-    let closed: Vec<_> = touch.closed.iter().filter(|name| taken.get(name) != Some(&file)).collect();
-    let opened: Vec<_> = touch.opened.iter().filter(|name| lost.get(name) != Some(&file)).collect();
+    let closed: Vec<_> = touch
+        .closed
+        .iter()
+        .filter(|name| taken.get(name) != Some(&file))
+        .collect();
+    let opened: Vec<_> = touch
+        .opened
+        .iter()
+        .filter(|name| lost.get(name) != Some(&file))
+        .collect();
     let renames = closed.len().min(opened.len());
     let mut happened = Vec::new();
     for (from, to) in closed.iter().zip(&opened) {
@@ -96,7 +135,11 @@ fn happenings(
     }
     for (parent, name) in &opened[renames..] {
         let replaced = lost.contains_key(&(*parent, name.clone()));
-        let made = if replaced { Happening::Replaced } else { Happening::Created };
+        let made = if replaced {
+            Happening::Replaced
+        } else {
+            Happening::Created
+        };
         happened.push(made(*parent, name.clone()));
     }
     for (parent, name) in &closed[renames..] {

@@ -118,12 +118,22 @@ pub struct Change<'a, B> {
 impl Content {
     /// Of a file that exists before the window.
     pub fn existing(file: FileId, size: u64) -> Self {
-        Self { file, size, low_water: size, touched: BTreeMap::new() }
+        Self {
+            file,
+            size,
+            low_water: size,
+            touched: BTreeMap::new(),
+        }
     }
 
     /// Of a file created in the window: zeros.
     pub fn created(file: FileId, size: u64, since: SequenceNumber) -> Self {
-        let mut content = Self { file, size: 0, low_water: 0, touched: BTreeMap::new() };
+        let mut content = Self {
+            file,
+            size: 0,
+            low_water: 0,
+            touched: BTreeMap::new(),
+        };
         content.extend(size, since);
         content
     }
@@ -161,7 +171,14 @@ impl Content {
         self.extend(offset, change.sequence);
         let end = offset + length;
         self.supersede(offset..end.min(self.size), change)?;
-        self.put(Piece { offset, length, place }, change.sequence);
+        self.put(
+            Piece {
+                offset,
+                length,
+                place,
+            },
+            change.sequence,
+        );
         self.size = self.size.max(end);
         Ok(())
     }
@@ -197,7 +214,11 @@ impl Content {
 
     fn extend(&mut self, size: u64, since: SequenceNumber) {
         if size > self.size {
-            let touched = Touched { length: size - self.size, place: Place::Zeros, since };
+            let touched = Touched {
+                length: size - self.size,
+                place: Place::Zeros,
+                since,
+            };
             self.touched.insert(self.size, touched);
             self.size = size;
         }
@@ -242,26 +263,48 @@ impl Content {
         &'a self,
         range: &'a Range<u64>,
     ) -> impl Iterator<Item = (Piece, SequenceNumber)> + 'a {
-        let first = self.touched.range(..=range.start).next_back().map_or(0, |(offset, _)| *offset);
-        self.touched.range(first..range.end).filter_map(move |(offset, touched)| {
-            let piece = Piece { offset: *offset, length: touched.length, place: touched.place };
-            piece.within(range).map(|piece| (piece, touched.since))
-        })
+        let first = self
+            .touched
+            .range(..=range.start)
+            .next_back()
+            .map_or(0, |(offset, _)| *offset);
+        self.touched
+            .range(first..range.end)
+            .filter_map(move |(offset, touched)| {
+                let piece = Piece {
+                    offset: *offset,
+                    length: touched.length,
+                    place: touched.place,
+                };
+                piece.within(range).map(|piece| (piece, touched.since))
+            })
     }
 
     fn put(&mut self, piece: Piece, since: SequenceNumber) {
         self.clear(piece.offset..piece.end());
-        let touched = Touched { length: piece.length, place: piece.place, since };
+        let touched = Touched {
+            length: piece.length,
+            place: piece.place,
+            since,
+        };
         self.touched.insert(piece.offset, touched);
     }
 
     /// Forgets touched pieces within `range`; what sticks out stays.
     fn clear(&mut self, range: Range<u64>) {
-        let first = self.touched.range(..range.start).next_back().map(|(offset, _)| *offset);
-        let inside: Vec<u64> =
-            first.into_iter().chain(self.touched.range(range.clone()).map(|(o, _)| *o)).collect();
+        let first = self
+            .touched
+            .range(..range.start)
+            .next_back()
+            .map(|(offset, _)| *offset);
+        let inside: Vec<u64> = first
+            .into_iter()
+            .chain(self.touched.range(range.clone()).map(|(o, _)| *o))
+            .collect();
         for offset in inside {
-            let Some(old) = self.touched.remove(&offset) else { continue };
+            let Some(old) = self.touched.remove(&offset) else {
+                continue;
+            };
             let end = offset + old.length;
             if offset < range.start {
                 let length = old.length.min(range.start - offset);
@@ -270,7 +313,14 @@ impl Content {
             if end > range.end {
                 let place = old.place.forward(range.end - offset);
                 let length = end - range.end;
-                self.touched.insert(range.end, Touched { length, place, ..old });
+                self.touched.insert(
+                    range.end,
+                    Touched {
+                        length,
+                        place,
+                        ..old
+                    },
+                );
             }
         }
     }
@@ -278,7 +328,11 @@ impl Content {
 
 impl<B> Change<'_, B> {
     fn keep(&mut self, file: FileId, piece: Piece) {
-        self.superseded.push(Superseded { file, until: self.sequence, piece });
+        self.superseded.push(Superseded {
+            file,
+            until: self.sequence,
+            piece,
+        });
     }
 }
 
@@ -302,7 +356,10 @@ mod tests {
                 length: half.end - half.start,
                 place: Place::Before(file, half.start),
             };
-            Ok(halves.iter().filter_map(|half| piece(half).within(&range)).collect())
+            Ok(halves
+                .iter()
+                .filter_map(|half| piece(half).within(&range))
+                .collect())
         }
     }
 

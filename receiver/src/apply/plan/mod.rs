@@ -60,12 +60,20 @@ pub struct Plan {
 /// Computes the plan of `window`, whose first batch may have copies, the others not.
 pub fn plan<B: Before>(before: &B, window: &[WindowBatch]) -> Result<Plan, B::Error> {
     let view = View::new(before);
-    let mut progress = Progress { view, rows: Rows::default(), superseded: Vec::new() };
+    let mut progress = Progress {
+        view,
+        rows: Rows::default(),
+        superseded: Vec::new(),
+    };
     for batch in window {
         BatchRun::run(&mut progress, batch)?;
     }
     let (steps, ends) = Outcome::of(&mut progress.view, &progress.superseded)?;
-    let Progress { view, mut rows, mut superseded } = progress;
+    let Progress {
+        view,
+        mut rows,
+        mut superseded,
+    } = progress;
     let dropped = |file: FileId| ends.get(&file) == Some(&End::Dropped);
     rows.forget(dropped);
     superseded.retain(|row| !dropped(row.file));
@@ -80,7 +88,9 @@ pub fn plan<B: Before>(before: &B, window: &[WindowBatch]) -> Result<Plan, B::Er
 }
 
 fn changes(files: BTreeMap<FileId, FileView>, ends: &BTreeMap<FileId, End>) -> Vec<FileChange> {
-    let changed = files.into_iter().filter_map(|(file, view)| Some((file, view, ends.get(&file)?)));
+    let changed = files
+        .into_iter()
+        .filter_map(|(file, view)| Some((file, view, ends.get(&file)?)));
     changed
         .filter(|(_, view, end)| **end != End::Dropped || view.before.is_some())
         .map(|(file, view, end)| FileChange {

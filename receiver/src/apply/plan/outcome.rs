@@ -7,9 +7,7 @@ use everwrite_protocol::wire::Kind;
 
 use super::before::{Before, Placed};
 use super::content::{Content, Piece, Place, Superseded};
-use super::steps::{
-    Arrive, Build, ContentStep, Detach, Fate, FileStep, Home, Homes, Steps, Whole,
-};
+use super::steps::{Arrive, Build, ContentStep, Detach, Fate, FileStep, Home, Homes, Steps, Whole};
 use super::view::{FileView, Life, View};
 
 /// Larger dead files are kept as they are (a rename), though the log may have all of their bytes.
@@ -39,8 +37,12 @@ impl<'v, 'a, B: Before> Outcome<'v, 'a, B> {
         superseded: &[Superseded],
     ) -> Result<(Steps, BTreeMap<FileId, End>), B::Error> {
         let ends = BTreeMap::new();
-        let mut outcome =
-            Self { view, ends, steps: Steps::default(), stirred: BTreeSet::new() };
+        let mut outcome = Self {
+            view,
+            ends,
+            steps: Steps::default(),
+            stirred: BTreeSet::new(),
+        };
         let changed = outcome.changed();
         for file in &changed {
             let end = outcome.end(*file)?;
@@ -62,11 +64,14 @@ impl<'v, 'a, B: Before> Outcome<'v, 'a, B> {
 
     fn changed(&self) -> Vec<FileId> {
         let seen = self.view.seen_files().into_iter();
-        seen.filter(|file| self.view.seen(*file).is_some_and(FileView::changed)).collect()
+        seen.filter(|file| self.view.seen(*file).is_some_and(FileView::changed))
+            .collect()
     }
 
     fn end(&mut self, file: FileId) -> Result<End, B::Error> {
-        let Some(view) = self.view.seen(file) else { return Ok(End::Dropped) };
+        let Some(view) = self.view.seen(file) else {
+            return Ok(End::Dropped);
+        };
         Ok(End::Placed(match view.life {
             Life::Dropped => return Ok(End::Dropped),
             Life::Staged => Placed::Staged,
@@ -82,7 +87,9 @@ impl<'v, 'a, B: Before> Outcome<'v, 'a, B> {
 
     /// Has the log every byte of the file?
     fn in_log(&self, file: FileId) -> Result<bool, B::Error> {
-        let Some(view) = self.view.seen(file) else { return Ok(false) };
+        let Some(view) = self.view.seen(file) else {
+            return Ok(false);
+        };
         if view.attributes.size > LOG_ONLY_BYTES_MAX {
             return Ok(false);
         }
@@ -104,39 +111,74 @@ impl<'v, 'a, B: Before> Outcome<'v, 'a, B> {
 
     /// P1 of one file.
     fn detach(&mut self, file: FileId) -> Result<(), B::Error> {
-        let Some(view) = self.view.seen(file) else { return Ok(()) };
+        let Some(view) = self.view.seen(file) else {
+            return Ok(());
+        };
         let main = main_fate(view, self.ends.get(&file));
         if view.before == Some(Placed::Staged) {
             if main != Fate::Staging {
-                self.steps.detaches.push(Detach { file, from: Home::Staging, fate: main });
+                self.steps.detaches.push(Detach {
+                    file,
+                    from: Home::Staging,
+                    fate: main,
+                });
             }
             return Ok(());
         }
-        let kept = view.names_before.iter().any(|name| view.names.contains(name));
-        let closed: Vec<(FileId, Name)> =
-            view.names_before.iter().filter(|name| !view.names.contains(name)).cloned().collect();
+        let kept = view
+            .names_before
+            .iter()
+            .any(|name| view.names.contains(name));
+        let closed: Vec<(FileId, Name)> = view
+            .names_before
+            .iter()
+            .filter(|name| !view.names.contains(name))
+            .cloned()
+            .collect();
         for (index, (parent, name)) in closed.into_iter().enumerate() {
-            let fate = if kept || index > 0 { Fate::Unlink } else { main };
+            let fate = if kept || index > 0 {
+                Fate::Unlink
+            } else {
+                main
+            };
             self.home_before(parent)?;
             self.stirred.insert(parent);
-            self.steps.detaches.push(Detach { file, from: Home::In(parent, name), fate });
+            self.steps.detaches.push(Detach {
+                file,
+                from: Home::In(parent, name),
+                fate,
+            });
         }
         Ok(())
     }
 
     /// P0, P2 to P4 of one file.
     fn place(&mut self, file: FileId) -> Result<(), B::Error> {
-        let Some(End::Placed(placed)) = self.ends.get(&file).copied() else { return Ok(()) };
-        let Some(view) = self.view.seen(file).cloned() else { return Ok(()) };
+        let Some(End::Placed(placed)) = self.ends.get(&file).copied() else {
+            return Ok(());
+        };
+        let Some(view) = self.view.seen(file).cloned() else {
+            return Ok(());
+        };
         if placed == Placed::Log {
             return Ok(());
         }
         let born = view.before.is_none();
         let whole = view.content.as_ref().filter(|_| born).map(whole);
-        let built = whole.as_ref().is_some_and(|whole| whole.pieces.iter().any(is_before));
-        let new_names: Vec<(FileId, Name)> =
-            view.names.iter().filter(|name| !view.names_before.contains(name)).cloned().collect();
-        let kept = view.names.iter().find(|name| view.names_before.contains(name)).cloned();
+        let built = whole
+            .as_ref()
+            .is_some_and(|whole| whole.pieces.iter().any(is_before));
+        let new_names: Vec<(FileId, Name)> = view
+            .names
+            .iter()
+            .filter(|name| !view.names_before.contains(name))
+            .cloned()
+            .collect();
+        let kept = view
+            .names
+            .iter()
+            .find(|name| view.names_before.contains(name))
+            .cloned();
         let (home, links) = match placed {
             Placed::Staged => (Home::Staging, Vec::new()),
             Placed::Object | Placed::Log => (Home::Object, Vec::new()),
@@ -159,7 +201,10 @@ impl<'v, 'a, B: Before> Outcome<'v, 'a, B> {
         let set_attributes = view.attributes_changed || view.content.is_some();
         let attributes = view.attributes.clone();
         if let Some(content) = whole.filter(|_| built) {
-            content.pieces.iter().try_for_each(|piece| self.source(piece))?;
+            content
+                .pieces
+                .iter()
+                .try_for_each(|piece| self.source(piece))?;
             self.steps.builds.push(Build { file, content });
         }
         for (parent, _) in &new_names {
@@ -170,7 +215,15 @@ impl<'v, 'a, B: Before> Outcome<'v, 'a, B> {
             self.home_after(*parent)?;
         }
         let directory = attributes.kind == Kind::Directory;
-        let step = FileStep { file, home, arrive, links, content, attributes, set_attributes };
+        let step = FileStep {
+            file,
+            home,
+            arrive,
+            links,
+            content,
+            attributes,
+            set_attributes,
+        };
         match directory {
             true => self.steps.directories.push(step),
             false => self.steps.files.push(step),
@@ -190,14 +243,18 @@ impl<'v, 'a, B: Before> Outcome<'v, 'a, B> {
     fn home_before(&mut self, file: FileId) -> Result<(), B::Error> {
         let mut at = file;
         while at != FileId::TOP && !self.steps.homes_before.contains_key(&at) {
-            let Some(view) = self.view.file(at)? else { return Ok(()) };
+            let Some(view) = self.view.file(at)? else {
+                return Ok(());
+            };
             let home = match (view.before, view.names_before.first()) {
                 (_, Some((parent, name))) => Home::In(*parent, name.clone()),
                 (Some(Placed::Staged), None) => Home::Staging,
                 _ => Home::Object,
             };
             self.steps.homes_before.insert(at, home.clone());
-            let Home::In(parent, _) = home else { return Ok(()) };
+            let Home::In(parent, _) = home else {
+                return Ok(());
+            };
             at = parent;
         }
         Ok(())
@@ -207,14 +264,18 @@ impl<'v, 'a, B: Before> Outcome<'v, 'a, B> {
     fn home_after(&mut self, directory: FileId) -> Result<(), B::Error> {
         let mut at = directory;
         while at != FileId::TOP && !self.steps.homes_after.contains_key(&at) {
-            let Some(view) = self.view.file(at)? else { return Ok(()) };
+            let Some(view) = self.view.file(at)? else {
+                return Ok(());
+            };
             let home = match (view.life, view.names.first()) {
                 (_, Some((parent, name))) => Home::In(*parent, name.clone()),
                 (Life::Staged, None) => Home::Staging,
                 _ => Home::Object,
             };
             self.steps.homes_after.insert(at, home.clone());
-            let Home::In(parent, _) = home else { return Ok(()) };
+            let Home::In(parent, _) = home else {
+                return Ok(());
+            };
             at = parent;
         }
         Ok(())
@@ -222,9 +283,19 @@ impl<'v, 'a, B: Before> Outcome<'v, 'a, B> {
 
     /// Deepest names leave first; parents arrive first; files of a directory are together.
     fn order(&mut self) {
-        let Steps { homes_before, homes_after, detaches, directories, files, .. } = &mut self.steps;
+        let Steps {
+            homes_before,
+            homes_after,
+            detaches,
+            directories,
+            files,
+            ..
+        } = &mut self.steps;
         detaches.sort_by_cached_key(|step| {
-            (std::cmp::Reverse(depth(homes_before, &step.from)), step.file)
+            (
+                std::cmp::Reverse(depth(homes_before, &step.from)),
+                step.file,
+            )
         });
         directories.sort_by_cached_key(|step| (depth(homes_after, &step.home), step.file));
         files.sort_by_cached_key(|step| match &step.home {
@@ -245,7 +316,9 @@ impl<'v, 'a, B: Before> Outcome<'v, 'a, B> {
             }
             self.home_after(directory)?;
             if let Some(view) = self.view.seen(directory) {
-                self.steps.stirred.push((directory, view.attributes.clone()));
+                self.steps
+                    .stirred
+                    .push((directory, view.attributes.clone()));
             }
         }
         Ok(())
@@ -267,7 +340,10 @@ fn main_fate(view: &FileView, end: Option<&End>) -> Fate {
 }
 
 /// The inode stays under a kept name, or goes to its first new one; the others are links to it.
-fn home_and_links(kept: Option<(FileId, Name)>, new: &[(FileId, Name)]) -> (Home, Vec<(FileId, Name)>) {
+fn home_and_links(
+    kept: Option<(FileId, Name)>,
+    new: &[(FileId, Name)],
+) -> (Home, Vec<(FileId, Name)>) {
     match (kept, new) {
         (Some((parent, name)), links) => (Home::In(parent, name), links.to_vec()),
         (None, [(parent, name), links @ ..]) => (Home::In(*parent, name.clone()), links.to_vec()),
@@ -277,8 +353,14 @@ fn home_and_links(kept: Option<(FileId, Name)>, new: &[(FileId, Name)]) -> (Home
 }
 
 fn whole(content: &Content) -> Whole {
-    let pieces = content.touched().filter(|piece| piece.place != Place::Zeros).collect();
-    Whole { size: content.size(), pieces }
+    let pieces = content
+        .touched()
+        .filter(|piece| piece.place != Place::Zeros)
+        .collect();
+    Whole {
+        size: content.size(),
+        pieces,
+    }
 }
 
 fn patch(content: &Content) -> ContentStep {

@@ -106,14 +106,24 @@ impl Rows {
     /// The name belongs to the file from `since` on.
     pub fn open_name(&mut self, parent: FileId, name: &Name, file: FileId, since: SequenceNumber) {
         self.open.insert((parent, name.clone()), self.names.len());
-        self.names.push(NameRow { parent, name: name.clone(), file, since, until: None });
+        self.names.push(NameRow {
+            parent,
+            name: name.clone(),
+            file,
+            since,
+            until: None,
+        });
     }
 
     /// The name is free from `until` on.
     pub fn close_name(&mut self, parent: FileId, name: &Name, until: SequenceNumber) {
         match self.open.remove(&(parent, name.clone())) {
             Some(row) => self.names[row].until = Some(until),
-            None => self.closed.push(ClosedName { parent, name: name.clone(), until }),
+            None => self.closed.push(ClosedName {
+                parent,
+                name: name.clone(),
+                until,
+            }),
         }
     }
 

@@ -105,7 +105,12 @@ pub struct View<'a, B> {
 impl<'a, B: Before> View<'a, B> {
     /// Nothing changed yet.
     pub fn new(before: &'a B) -> Self {
-        Self { before, files: BTreeMap::new(), names: HashMap::new(), grown: HashMap::new() }
+        Self {
+            before,
+            files: BTreeMap::new(),
+            names: HashMap::new(),
+            grown: HashMap::new(),
+        }
     }
 
     /// Adds a file created in the window.
@@ -127,7 +132,9 @@ impl<'a, B: Before> View<'a, B> {
         if file == FileId::TOP || file > self.before.highest_file() {
             return Ok(None);
         }
-        let Some(before) = self.before.file(file)? else { return Ok(None) };
+        let Some(before) = self.before.file(file)? else {
+            return Ok(None);
+        };
         let names = self.before.names(file)?;
         Ok(Some(FileView {
             before: Some(before.placed),
@@ -148,7 +155,11 @@ impl<'a, B: Before> View<'a, B> {
 
     /// The highest id among the files created in the window; 0: none was.
     pub fn highest_file(&self) -> FileId {
-        let born = self.files.iter().rev().find(|(_, view)| view.before.is_none());
+        let born = self
+            .files
+            .iter()
+            .rev()
+            .find(|(_, view)| view.before.is_none());
         born.map_or(FileId::TOP, |(file, _)| *file)
     }
 
@@ -180,7 +191,10 @@ impl<'a, B: Before> View<'a, B> {
 
     /// Gives the name to the file.
     pub fn open(&mut self, parent: FileId, name: &Name, file: FileId) {
-        self.names.entry(parent).or_default().insert(name.clone(), Some(file));
+        self.names
+            .entry(parent)
+            .or_default()
+            .insert(name.clone(), Some(file));
         *self.grown.entry(parent).or_default() += 1;
         if let Some(view) = self.files.get_mut(&file) {
             view.names.push((parent, name.clone()));
@@ -189,7 +203,10 @@ impl<'a, B: Before> View<'a, B> {
 
     /// Takes the name from the file.
     pub fn close(&mut self, parent: FileId, name: &Name, file: FileId) {
-        self.names.entry(parent).or_default().insert(name.clone(), None);
+        self.names
+            .entry(parent)
+            .or_default()
+            .insert(name.clone(), None);
         *self.grown.entry(parent).or_default() -= 1;
         if let Some(view) = self.files.get_mut(&file) {
             view.names.retain(|(p, n)| (*p, n) != (parent, name));
@@ -198,10 +215,20 @@ impl<'a, B: Before> View<'a, B> {
 
     /// Does a directory hold any name now?
     pub fn has_children(&self, parent: FileId) -> Result<bool, B::Error> {
-        let born = self.files.get(&parent).is_some_and(|view| view.before.is_none());
-        let before = if born { 0 } else { self.before.children(parent)? };
+        let born = self
+            .files
+            .get(&parent)
+            .is_some_and(|view| view.before.is_none());
+        let before = if born {
+            0
+        } else {
+            self.before.children(parent)?
+        };
         let grown = self.grown.get(&parent).copied().unwrap_or(0);
-        Ok(i64::try_from(before).unwrap_or(i64::MAX).saturating_add(grown) > 0)
+        Ok(i64::try_from(before)
+            .unwrap_or(i64::MAX)
+            .saturating_add(grown)
+            > 0)
     }
 
     /// What the file's names lead to, and how deep that is.
@@ -211,7 +238,9 @@ impl<'a, B: Before> View<'a, B> {
             if at == FileId::TOP {
                 return Ok((Standing::Alive, depth));
             }
-            let Some(view) = self.file(at)? else { return Ok((Standing::Dead, depth)) };
+            let Some(view) = self.file(at)? else {
+                return Ok((Standing::Dead, depth));
+            };
             match (view.life, view.names.as_slice()) {
                 (Life::Dead(_) | Life::Buried | Life::Dropped, _) => {
                     return Ok((Standing::Dead, depth));

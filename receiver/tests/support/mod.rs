@@ -1,0 +1,120 @@
+//! What the tests of the store share: a slow model of a source's files, batches made from numbers,
+//! and comparison of mirror and history with the model.
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+pub mod compare;
+pub mod generate;
+pub mod model;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use everwrite_protocol::codec;
+use everwrite_protocol::ids::{SequenceNumber, SourceId, Timestamp};
+use everwrite_protocol::wire::{BackupCommand, Cut, CutKind, Origin, Part};
+use everwrite_receiver::store::{SourceStore, StoreEvent};
+
+pub const SOURCE: SourceId = SourceId([7; 16]);
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// A batch: parts of commands with the payload of each.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub parts: Vec<(Vec<BackupCommand>, Vec<u8>)>,
+}
+
+impl Batch {
+    pub fn commands(&self) -> impl Iterator<Item = (&BackupCommand, &[u8])> {
+        self.parts
+            .iter()
+            .flat_map(|(commands, payload)| commands.iter().map(|c| (c, &payload[..])))
+    }
+
+    /// The current part.
+    pub fn part(&mut self) -> &mut (Vec<BackupCommand>, Vec<u8>) {
+        if self.parts.is_empty() {
+            self.parts.push(Default::default());
+        }
+        self.parts.last_mut().unwrap()
+    }
+
+    pub fn push(&mut self, command: BackupCommand) {
+        self.part().0.push(command);
+    }
+}
+
+pub fn origin() -> Origin {
+    let (program, executable) = ("test".to_owned(), "/bin/test".to_owned());
+    Origin {
+        pid: 1,
+        uid: 0,
+        started_ticks: 1,
+        program,
+        executable,
+    }
+}
+
+pub fn cut(sequence: u64, parts: usize) -> Cut {
+    Cut {
+        sequence: SequenceNumber(sequence),
+        parts: parts as u32,
+        time: Timestamp(sequence as i64 * 1_000_000_000),
+        kind: CutKind::CrashConsistent,
+        checkpoint: None,
+        oldest_change: Timestamp(sequence as i64 * 1_000_000_000),
+    }
+}
+
+/// Sends a batch; every other part is compressed.
+pub fn send(store: &SourceStore, sequence: u64, batch: &Batch) {
+    send_parts(store, sequence, batch);
+    store.commit(cut(sequence, batch.parts.len())).unwrap();
+}
+
+pub fn send_parts(store: &SourceStore, sequence: u64, batch: &Batch) {
+    for (number, (commands, payload)) in batch.parts.iter().enumerate() {
+        let part = Part {
+            sequence: SequenceNumber(sequence),
+            part: number as u32,
+            origins: vec![origin()],
+            commands: commands.clone(),
+        };
+        let encoded = codec::encode(&part).unwrap();
+        let compressed = (sequence + number as u64) % 2 == 0;
+        let sent = match compressed {
+            true => zstd::bulk::compress(payload, 1).unwrap(),
+            false => payload.clone(),
+        };
+        store
+            .append_part(encoded, sent, payload.len(), compressed)
+            .unwrap();
+    }
+}
+
+/// A directory in memory where there is one that knows extended attributes: these tests sync thousands
+/// of times, and none of them is about the disk.
+pub fn scratch() -> tempfile::TempDir {
+    let memory = tempfile::tempdir_in("/dev/shm").ok().filter(|directory| {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(directory.path(), "user.test", b"", flags).is_ok()
+    });
+    memory.unwrap_or_else(|| tempfile::tempdir().unwrap())
+}
+
+pub fn open(directory: &Path) -> Arc<SourceStore> {
+    let events = |event| {
+        // Nothing in these tests may stall; the store would try again for ever.
+        if let StoreEvent::Stalled(reason) = event {
+            eprintln!("stalled: {reason}");
+            std::process::exit(101);
+        }
+    };
+    SourceStore::open(directory, SOURCE, events).unwrap()
+}
+
+/// Waits until a batch is stored and in the mirror.
+pub fn catch_up(store: &SourceStore, sequence: u64) {
+    assert!(store.wait_stored(SequenceNumber(sequence), LONG));
+    assert!(store.catch_up(LONG));
+}
