@@ -2,9 +2,11 @@
 
 use anyhow::Result;
 use everwrite_protocol::ids::{FileId, Name};
+use everwrite_protocol::wire::Kind;
 use rusqlite::{OptionalExtension, params};
 
-use super::Index;
+use super::rows::kind_number;
+use super::{FileRow, Index};
 
 /// Deepest path that is followed. Deeper trees than the kernel can name (`PATH_MAX`) do not occur.
 const DEPTH_MAX: usize = 4096;
@@ -37,6 +39,37 @@ impl Index {
             children.push((Name::new(name)?, FileId(file.cast_unsigned())));
         }
         Ok(children)
+    }
+
+    /// Regular files in a directory whose size lies within `sizes`, among its first `names_max` names.
+    pub fn regular_files_in(
+        &self,
+        parent: FileId,
+        sizes: (u64, u64),
+        names_max: usize,
+    ) -> Result<Vec<(Name, FileRow)>> {
+        let mut statement = self.database.prepare_cached(
+            "SELECT id, device, inode, birth, kind, size, modified, changed, digest, staged, name
+             FROM (SELECT name, file FROM name WHERE parent = ?1 LIMIT ?2) JOIN file ON id = file
+             WHERE kind = ?3 AND size BETWEEN ?4 AND ?5",
+        )?;
+        let (least, most) = (sizes.0.min(i64::MAX as u64), sizes.1.min(i64::MAX as u64));
+        let wanted = params![
+            parent.0.cast_signed(),
+            names_max as i64,
+            kind_number(Kind::Regular),
+            least.cast_signed(),
+            most.cast_signed()
+        ];
+        let rows = statement.query_map(wanted, |row| {
+            Ok((row.get::<_, Vec<u8>>(10)?, FileRow::read(row)?))
+        })?;
+        let mut files = Vec::new();
+        for row in rows {
+            let (name, file) = row?;
+            files.push((Name::new(name)?, file));
+        }
+        Ok(files)
     }
 
     /// Does the directory have any name in it?

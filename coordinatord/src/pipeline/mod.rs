@@ -192,7 +192,7 @@ impl Pipeline {
         let due = self
             .batch_due(now)
             .map(|due| due.max(self.retry_at.unwrap_or(due)));
-        let delayed = self.state.delayed.first_key_value().map(|(key, _)| key.0);
+        let delayed = self.state.next_wake();
         [
             Some(self.next_tick),
             due,

@@ -104,7 +104,9 @@ impl Pipeline {
             lag_ms: oldest_unstored_ms,
             oldest_unstored_ms,
             backlog_bytes: self.backlog_bytes(),
-            backlog_files: (self.state.queue.entries() + self.state.delayed.len()) as u64,
+            backlog_files: (self.state.queue.entries()
+                + self.state.delayed.len()
+                + self.state.resting.len()) as u64,
             recovery_point: self.stored_point.map(|point| point.sequence),
             recovery_point_kind: self
                 .stored_point

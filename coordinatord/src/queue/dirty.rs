@@ -25,6 +25,20 @@ pub struct Mark {
     pub origin: OriginId,
 }
 
+impl Mark {
+    /// Keeps the place of the older, and the latest origin; a scan that looks, too, is none.
+    pub(super) fn oldest_of(known: Self, new: Self) -> Self {
+        Self {
+            ticket: known.ticket.min(new.ticket),
+            since: known.since.min(new.since),
+            origin: match new.origin {
+                OriginId::SCAN => known.origin,
+                program => program,
+            },
+        }
+    }
+}
+
 /// What to look at in a file.
 #[derive(Clone, Debug, Default)]
 pub struct Dirt {
@@ -62,6 +76,14 @@ pub struct DirtyFile {
     pub begun: bool,
     /// Something of it could not be read: it is to be compared by the next scan.
     pub failed: bool,
+}
+
+impl DirtyFile {
+    /// All of this and of `other`, which came later.
+    pub fn absorb(&mut self, other: &Self) {
+        self.dirt.absorb(&other.dirt);
+        self.mark = Mark::oldest_of(self.mark, other.mark);
+    }
 }
 
 /// A directory whose entries are all to be compared.

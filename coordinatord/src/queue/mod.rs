@@ -108,7 +108,7 @@ impl Queue {
         let places = self.name_places.entry(directory).or_default();
         if let Some(known) = places.get_mut(&name) {
             if let Some(mut entry) = self.names.remove(known) {
-                entry.2 = oldest_of(entry.2, mark);
+                entry.2 = Mark::oldest_of(entry.2, mark);
                 known.0 = entry.2.ticket;
                 self.names.insert(*known, entry);
             }
@@ -134,7 +134,7 @@ impl Queue {
             failed: false,
         });
         self.file_order.remove(&(entry.mark.ticket, file));
-        entry.mark = oldest_of(entry.mark, mark);
+        entry.mark = Mark::oldest_of(entry.mark, mark);
         self.file_order.insert((entry.mark.ticket, file));
         change(&mut entry.dirt);
     }
@@ -147,10 +147,10 @@ impl Queue {
         self.listing_order.remove(&(listing.mark.ticket, directory));
         listing.deep |= deep;
         listing.scan &= scan;
-        listing.mark = oldest_of(listing.mark, mark);
+        listing.mark = Mark::oldest_of(listing.mark, mark);
         if !listing.scan {
             for mark in self.take_names_in(directory) {
-                listing.mark = oldest_of(listing.mark, mark);
+                listing.mark = Mark::oldest_of(listing.mark, mark);
             }
         }
         self.listing_order.insert((listing.mark.ticket, directory));
@@ -203,8 +203,7 @@ impl Queue {
         let known = self.take_file(file);
         let mut entry = entry;
         if let Some(known) = known {
-            entry.dirt.absorb(&known.dirt);
-            entry.mark = oldest_of(entry.mark, known.mark);
+            entry.absorb(&known);
         }
         self.file_order.insert((entry.mark.ticket, file));
         self.files.insert(file, entry);
@@ -320,15 +319,6 @@ impl Queue {
             since,
             origin: OriginId::SCAN,
         });
-    }
-}
-
-/// Keeps the place of the older, and the latest origin.
-fn oldest_of(known: Mark, new: Mark) -> Mark {
-    Mark {
-        ticket: known.ticket.min(new.ticket),
-        since: known.since.min(new.since),
-        origin: new.origin,
     }
 }
 

@@ -8,36 +8,36 @@ use super::content::Compared;
 use super::names::{At, Why};
 use crate::delta::{LadderError, Mode, Piece, Plan, ladder};
 use crate::index::FileRow;
-use crate::queue::DirtyFile;
+use crate::queue::{DirtyFile, RangeSet};
 use crate::read::OpenContent;
 
 /// A delta with more new content than this is no use as one batch: the file is sent in pieces.
 const DELTA_DATA_BYTES_MAX: u64 = 32 << 20;
 
 impl Round<'_> {
-    /// Compares a known file with the receiver's copy of it.
+    /// Compares a known file with the receiver's copy of it, or of a sibling: `(file, base)`.
     pub(super) fn compare_content(
         &mut self,
         at: &At<'_>,
         name: &Name,
-        row: &FileRow,
+        (row, base): (&FileRow, &FileRow),
         content: &OpenContent,
         entry: &mut DirtyFile,
     ) -> Result<Compared> {
-        let Some(plan) = self.plan(content, row, Mode::Rebuild) else {
-            return Ok(Compared::NotNow);
+        let own = row.id == base.id;
+        let Some(plan) = self.plan(content, base, Mode::Rebuild) else {
+            return Ok(if own {
+                Compared::NotNow
+            } else {
+                Compared::Ranges
+            });
         };
-        if !plan.in_place && data_bytes(&plan.pieces) <= DELTA_DATA_BYTES_MAX {
-            return self.rebuild(at, name, row, content, &plan.pieces, entry);
+        if !(own && plan.in_place) && pays(&plan.pieces, content.stat.size) {
+            return self.rebuild(at, name, (row, base), content, &plan.pieces, entry);
         }
-        entry.dirt.ranges = crate::queue::RangeSet::default();
-        for piece in &plan.pieces {
-            match *piece {
-                Piece::Same { .. } => {}
-                Piece::Copy { offset, length, .. }
-                | Piece::Data { offset, length }
-                | Piece::Hole { offset, length } => entry.dirt.ranges.add(offset, length),
-            }
+        if own {
+            entry.dirt.whole = false;
+            entry.dirt.ranges = differing(&plan.pieces);
         }
         Ok(Compared::Ranges)
     }
@@ -45,16 +45,16 @@ impl Round<'_> {
     /// The pieces of a new file against what it replaces; `None` when it is better sent plainly.
     pub(super) fn delta_to(&mut self, content: &OpenContent, base: &FileRow) -> Option<Vec<Piece>> {
         let plan = self.plan(content, base, Mode::Rebuild)?;
-        (data_bytes(&plan.pieces) <= DELTA_DATA_BYTES_MAX).then_some(plan.pieces)
+        pays(&plan.pieces, content.stat.size).then_some(plan.pieces)
     }
 
-    /// The file's content moved within it: the receiver builds a new file from the old one, which
-    /// takes over all names.
+    /// The file's content moved within it, or came from a sibling: the receiver builds a new file from
+    /// the base, which takes over all names of the old one.
     fn rebuild(
         &mut self,
         at: &At<'_>,
         name: &Name,
-        row: &FileRow,
+        (row, base): (&FileRow, &FileRow),
         content: &OpenContent,
         pieces: &[Piece],
         entry: &DirtyFile,
@@ -64,7 +64,7 @@ impl Round<'_> {
             return Ok(Compared::NotNow);
         };
         let file = self.create_row(&content.stat, attributes, false, why)?;
-        self.send_pieces(content, file, row.id, pieces, why)?;
+        self.send_pieces(content, file, base.id, pieces, why)?;
         for (parent, name) in self.state.index.names_of(row.id)? {
             self.detach(parent, &name, row.id, entry.mark.origin)?;
             self.attach(parent, &name, file, entry.mark.origin)?;
@@ -105,6 +105,26 @@ impl Round<'_> {
             }
         }
     }
+}
+
+/// Is building from the base better than sending plainly?
+fn pays(pieces: &[Piece], size: u64) -> bool {
+    let data = data_bytes(pieces);
+    data <= DELTA_DATA_BYTES_MAX && data * 2 <= size
+}
+
+/// What of the new content is not at the same place in the base.
+fn differing(pieces: &[Piece]) -> RangeSet {
+    let mut ranges = RangeSet::default();
+    for piece in pieces {
+        match *piece {
+            Piece::Same { .. } => {}
+            Piece::Copy { offset, length, .. }
+            | Piece::Data { offset, length }
+            | Piece::Hole { offset, length } => ranges.add(offset, length),
+        }
+    }
+    ranges
 }
 
 fn data_bytes(pieces: &[Piece]) -> u64 {

@@ -9,7 +9,6 @@ use everwrite_protocol::wire::{Attributes, BackupCommand, Kind};
 
 use super::Round;
 use super::names::{At, Opened, Why};
-use super::state::Delayed;
 use crate::clock::wall_clock;
 use crate::index::{FileRow, SUSPECT};
 use crate::intake::OriginId;
@@ -45,6 +44,9 @@ impl Round<'_> {
         // then finding it reads all of it.
         let Some(row) = self.state.index.by_inode(inode.device, inode.inode, 0)? else {
             self.state.unknown_hinted = true;
+            return Ok(());
+        };
+        let Some(entry) = self.join_resting(inode, entry) else {
             return Ok(());
         };
         if !self.done_files.insert(row.id) {
@@ -106,8 +108,8 @@ impl Round<'_> {
             self.delay_file(row.inode, entry);
             return Ok(());
         }
-        if wants_comparison(&entry, &row, stat) && row.size > 0 {
-            match self.compare_content(at, name, &row, content, &mut entry)? {
+        if let Some(base) = self.base_of(at, name, &row, stat, &entry)? {
+            match self.compare_content(at, name, (&row, &base), content, &mut entry)? {
                 Compared::Ranges => {}
                 Compared::Rebuilt => return Ok(()),
                 Compared::NotNow => {
@@ -116,7 +118,8 @@ impl Round<'_> {
                     return Ok(());
                 }
             }
-        } else if entry.dirt.whole {
+        }
+        if entry.dirt.whole {
             entry.dirt.ranges.add(0, u64::MAX);
         }
         entry.dirt = Dirt {
@@ -126,10 +129,41 @@ impl Round<'_> {
         self.send_ranges(at, name, row, content, entry, bytes)
     }
 
+    /// What the file's content is to be compared with, if that promises anything: the receiver's
+    /// copy of it, or a sibling that it is probably a new version of.
+    fn base_of(
+        &self,
+        at: &At<'_>,
+        name: &Name,
+        row: &FileRow,
+        stat: &Stat,
+        entry: &DirtyFile,
+    ) -> Result<Option<FileRow>> {
+        if wants_comparison(entry, row, stat) && row.size > 0 {
+            return Ok(Some(row.clone()));
+        }
+        if row.staged || entry.begun || !is_heavy(&entry.dirt, row, stat) {
+            return Ok(None);
+        }
+        self.sibling(at, name, stat, Some(row.id), Why::of(entry.mark))
+    }
+
     /// Looks at the file a little later.
     fn delay_file(&mut self, inode: Inode, entry: DirtyFile) {
         self.state
-            .delay(self.started + REST, Delayed::File(inode, entry));
+            .resting
+            .insert(inode, (self.started + REST, entry));
+    }
+
+    /// Adds new dirt to a file that is left alone for now. `None`: it was.
+    fn join_resting(&mut self, inode: Inode, entry: DirtyFile) -> Option<DirtyFile> {
+        match self.state.resting.get_mut(&inode) {
+            Some((_, resting)) => {
+                resting.absorb(&entry);
+                None
+            }
+            None => Some(entry),
+        }
     }
 
     /// Is it being rewritten, so that looking a little later costs less?
@@ -138,7 +172,7 @@ impl Round<'_> {
         !self.state.hurry
             && !row.staged
             && !entry.begun
-            && is_rewritten(&entry.dirt, row, stat)
+            && is_heavy(&entry.dirt, row, stat)
             && (0..REST.as_nanos() as i64).contains(&age)
             && self.started.saturating_duration_since(entry.mark.since) < REST_MAX
     }
@@ -358,9 +392,16 @@ fn looks_written(row: &FileRow, stat: &Stat) -> bool {
     row.size != stat.size || moved && stat.modified == stat.changed
 }
 
-fn is_rewritten(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
+/// Is most of a large file dirty?
+fn is_heavy(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
     let size = stat.size.max(row.size);
-    row.size >= REWRITTEN_BYTES_MIN && dirt.ranges.bytes(size) * 2 > size
+    let dirty = if dirt.whole { size } else { dirt.ranges.bytes(size) };
+    dirty >= REWRITTEN_BYTES_MIN && dirty * 2 > size
+}
+
+/// Is most of a file dirty of which the receiver has an older, large version?
+fn is_rewritten(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
+    row.size >= REWRITTEN_BYTES_MIN && is_heavy(dirt, row, stat)
 }
 
 /// Turns what the hints and the two sides say into ranges, where that is possible. A row is suspect

@@ -110,12 +110,17 @@ impl Round<'_> {
         let Some(attributes) = self.attributes_at(at, name, stat) else {
             return Ok(());
         };
-        if let Some(base) = base.as_ref().filter(|base| is_base(base, stat))
-            && let Some(pieces) = self.delta_to(content, base)
+        let own = base.as_ref().filter(|base| is_base(base, stat)).cloned();
+        let delta_base = match own {
+            Some(own) => Some(own),
+            None => self.sibling(at, name, stat, None, why)?,
+        };
+        if let Some(delta_base) = delta_base
+            && let Some(pieces) = self.delta_to(content, &delta_base)
         {
-            self.give_way(at, name, Some(base), why)?;
+            self.give_way(at, name, base.as_ref(), why)?;
             let file = self.create_row(stat, attributes, false, why)?;
-            self.send_pieces(content, file, base.id, &pieces, why)?;
+            self.send_pieces(content, file, delta_base.id, &pieces, why)?;
             return self.attach(at.file, name, file, why.mark.origin);
         }
         if stat.size > WHOLE_BYTES_MAX {

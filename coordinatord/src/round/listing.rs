@@ -228,13 +228,19 @@ impl State {
 
     /// Delayed entries whose time has come go back into the queue.
     pub fn wake_delayed(&mut self, now: Instant) {
+        let hurry = self.hurry;
+        for (inode, (_, file)) in self
+            .resting
+            .extract_if(|_, (until, _)| *until <= now || hurry)
+        {
+            self.queue.put_back_file(inode, file);
+        }
         while let Some(entry) = self.delayed.first_entry() {
             if entry.key().0 > now && !self.hurry {
                 break;
             }
             match entry.remove() {
                 Delayed::Name(directory, name, mark) => self.queue.push_name(directory, name, mark),
-                Delayed::File(inode, file) => self.queue.put_back_file(inode, file),
                 Delayed::Listing(directory, listing) => {
                     self.queue
                         .push_listing(directory, listing.mark, listing.deep, listing.scan);

@@ -14,6 +14,7 @@ mod listing;
 mod moves;
 mod names;
 mod root;
+mod sibling;
 mod state;
 
 use std::collections::{BTreeSet, HashSet};

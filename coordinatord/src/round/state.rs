@@ -36,6 +36,8 @@ pub struct State {
     pub staged: HashMap<FileId, Vec<(Inode, Name)>>,
     /// What is better looked at a little later.
     pub delayed: BTreeMap<(Instant, u64), Delayed>,
+    /// Files that are being rewritten, and until when they are left alone. New dirt joins them.
+    pub resting: HashMap<Inode, (Instant, DirtyFile)>,
     /// How many were ever delayed: tells those of one moment apart.
     pub delayed_ever: u64,
     /// The directory that is being listed.
@@ -89,8 +91,6 @@ impl ProtectedRoot {
 pub enum Delayed {
     /// A name: a large file that is still being written.
     Name(Inode, Name, Mark),
-    /// A file that is being rewritten.
-    File(Inode, DirtyFile),
     /// A directory that must be found first.
     Listing(Inode, Listing),
 }
@@ -99,7 +99,6 @@ impl Delayed {
     fn mark(&self) -> Mark {
         match self {
             Self::Name(_, _, mark) => *mark,
-            Self::File(_, file) => file.mark,
             Self::Listing(_, listing) => listing.mark,
         }
     }
@@ -150,6 +149,7 @@ impl State {
             accounts: Accounts::default(),
             staged: HashMap::new(),
             delayed: BTreeMap::new(),
+            resting: HashMap::new(),
             delayed_ever: 0,
             listing: None,
             scan: None,
@@ -186,7 +186,8 @@ impl State {
             .listing
             .as_ref()
             .map(|work| (work.mark.ticket, work.mark.since));
-        let delayed = self.delayed.values().map(Delayed::mark);
+        let resting = self.resting.values().map(|(_, file)| file.mark);
+        let delayed = self.delayed.values().map(Delayed::mark).chain(resting);
         let delayed = delayed.map(|mark| (mark.ticket, mark.since)).min();
         let scan = self.scan.as_ref().filter(|scan| !scan.missing.is_empty());
         let missing = scan.map(|scan| (scan.mark_of(Ticket::default()), scan.started));
@@ -199,14 +200,20 @@ impl State {
     /// Is there anything to look at now?
     pub fn has_work(&self, now: Instant) -> bool {
         let delayed = self
-            .delayed
-            .first_key_value()
-            .is_some_and(|(key, _)| key.0 <= now || self.hurry);
+            .next_wake()
+            .is_some_and(|wake| wake <= now || self.hurry);
         let undeclared = self
             .roots
             .iter()
             .any(|root| root.file == ROOT_UNBOUND && root.verdict == RootVerdict::Go);
         !self.queue.is_empty() || self.listing.is_some() || delayed || undeclared
+    }
+
+    /// When the first of what is delayed is to be looked at.
+    pub fn next_wake(&self) -> Option<Instant> {
+        let delayed = self.delayed.first_key_value().map(|(key, _)| key.0);
+        let resting = self.resting.values().map(|(until, _)| *until).min();
+        [delayed, resting].into_iter().flatten().min()
     }
 
     /// Is anything left of what a background scan wanted looked at?
@@ -221,6 +228,10 @@ impl State {
                 .delayed
                 .values()
                 .any(|delayed| is_background(delayed.mark()))
+            || self
+                .resting
+                .values()
+                .any(|(_, file)| is_background(file.mark))
     }
 
     /// Is a scan still listing?
