@@ -13,6 +13,8 @@
 //! - [`history`]: answers about any moment.
 //! - [`restore`]: brings a file or a tree back as it was, out of a store or through a receiver.
 //! - [`time_expression`]: moments as people write them.
+//! - [`answers`]: how commands answer, here and at the source.
+pub mod answers;
 pub mod apply;
 pub mod catalog;
 pub mod history;

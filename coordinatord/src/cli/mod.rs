@@ -9,23 +9,21 @@ mod checkup;
 mod commands;
 mod content;
 mod context;
-mod exit;
+mod failures;
 mod history_diff;
 mod initial_copy;
-mod moment;
 mod place;
-mod records;
 mod remote_history;
 mod shim_library;
-mod shown;
 mod verification;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use everwrite_receiver::answers::{exit, moment, output, records, shown};
 
 use crate::config::{HOME_VARIABLE, Paths};
 use commands::*;
@@ -82,30 +80,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             // Standard output or error may be closed.
             let _ = error.print();
-            if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Done
-            }
-            .into()
+            Exit::parsing(&error).into()
         }
     }
 }
 
 fn run(arguments: Arguments) -> Exit {
-    let json = arguments.json;
-    match in_runtime(arguments) {
-        Ok(exit) => exit,
-        Err(failure) => {
-            let text = match json {
-                true => serde_json::to_string(&failure.to_api()).unwrap_or_default(),
-                false => failure.to_string(),
-            };
-            // Standard error may be closed; the exit code says enough.
-            let _ = writeln!(std::io::stderr(), "{text}");
-            failure.exit
-        }
-    }
+    let output = output::Output {
+        json: arguments.json,
+    };
+    output.end("everwrite", in_runtime(arguments))
 }
 
 fn in_runtime(arguments: Arguments) -> Result<Exit, Failure> {

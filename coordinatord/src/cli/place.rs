@@ -8,8 +8,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::context::local_failed;
 use super::exit::Failure;
+use super::output::local_failed;
 use super::shown;
 use crate::config::Config;
 

@@ -7,9 +7,10 @@ use everwrite_protocol::wire::Kind;
 
 use crate::cli::archive::Archive;
 use crate::cli::content::Content;
-use crate::cli::context::{Context, output_failed};
+use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::moment::{self, Moment};
+use crate::cli::output::output_failed;
 use crate::cli::place::Place;
 use crate::cli::shown;
 

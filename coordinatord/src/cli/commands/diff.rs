@@ -11,10 +11,11 @@ use similar::TextDiff;
 
 use crate::cli::archive::{Archive, child};
 use crate::cli::content::Content;
-use crate::cli::context::{Context, print};
+use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::history_diff::{Change, Listing, changes};
 use crate::cli::moment::{self, Moment};
+use crate::cli::output::print;
 use crate::cli::place::Place;
 use crate::cli::shown;
 

@@ -3,15 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use everwrite_protocol::wire::{Kind, TreeEntry};
+use everwrite_protocol::wire::Kind;
 
 use crate::cli::archive::{Archive, child};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::moment::{self, Moment};
 use crate::cli::place::Place;
-use crate::cli::records::EntryRecord;
-use crate::cli::shown;
+use crate::cli::records::{self, EntryRecord};
 
 /// List a directory as of some moment.
 #[derive(Args, Debug)]
@@ -35,7 +34,7 @@ impl Ls {
                 path => archive.existing(path, &point).await?.attributes.kind == Kind::Directory,
             };
             for entry in archive.list(&place.path, point.sequence).await? {
-                context.say(line(&entry))?;
+                context.say(records::line(&entry))?;
                 let path = match is_dir {
                     true => child(&place.path, entry.name.as_bytes()),
                     false => place.path.clone(),
@@ -46,23 +45,4 @@ impl Ls {
         context.answer(&records)?;
         Ok(Exit::Done)
     }
-}
-
-fn line(entry: &TreeEntry) -> String {
-    let attributes = &entry.attributes;
-    let owner = |name: &Option<String>, id: u32| name.clone().unwrap_or_else(|| id.to_string());
-    let target = match attributes.kind {
-        Kind::Symlink => format!(" -> {}", shown::path(&attributes.target)),
-        Kind::Directory => "/".to_owned(),
-        _ => String::new(),
-    };
-    format!(
-        "{} {:<8} {:<8} {:>10}  {}  {}{target}",
-        shown::mode(attributes.kind, attributes.mode),
-        owner(&attributes.user, attributes.uid),
-        owner(&attributes.group, attributes.gid),
-        shown::bytes(attributes.size),
-        shown::time(attributes.modified),
-        shown::path(entry.name.as_bytes())
-    )
 }

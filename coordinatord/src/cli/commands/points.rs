@@ -37,7 +37,7 @@ impl Points {
             }
             for point in self.ask(archive).await? {
                 context.say(line(&point))?;
-                records.push(PointRecord::new(&archive.receiver, &point));
+                records.push(PointRecord::new(Some(&archive.receiver), &point));
             }
         }
         context.answer(&records)?;

@@ -7,8 +7,9 @@ use clap::Args;
 use everwrite_protocol::control::{PathText, ProtectRequest, RootStatus};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::cli::context::{Context, local_failed};
+use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::local_failed;
 use crate::cli::{initial_copy, shown};
 use crate::config::absolute_destination;
 

@@ -1,16 +1,12 @@
 //! `everwrite restore PATH --at TIME`.
 
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use clap::Args;
 use everwrite_protocol::control::{ANNOUNCED_PATHS_MAX, AnnounceRequest, PathText};
-use everwrite_protocol::wire::CutKind;
-use everwrite_receiver::restore::{
-    Action, Destination, Progress, Report, RestoreError, RestorePlan, RestoreRequest, carry_out,
-};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
-use std::os::unix::ffi::OsStrExt;
+use everwrite_receiver::answers::restored::{self, Answer};
+use everwrite_receiver::restore::{Destination, Report, RestoreError, RestorePlan, RestoreRequest};
 
 use crate::cli::archive::Archive;
 use crate::cli::context::Context;
@@ -44,43 +40,6 @@ pub(crate) struct Restore {
     dry_run: bool,
 }
 
-/// What could not be set is shown to people for so many paths.
-const UNSET_SHOWN_MAX: usize = 20;
-
-/// `--json`.
-#[derive(Serialize)]
-struct Answer {
-    to: PathText,
-    point: u64,
-    time: String,
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    steps: Option<Vec<StepRecord>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    done: Option<Done>,
-    kept: Vec<PathText>,
-}
-
-#[derive(Serialize)]
-struct StepRecord {
-    action: &'static str,
-    path: PathText,
-}
-
-#[derive(Serialize)]
-struct Done {
-    restored: u64,
-    removed: u64,
-    bytes_written: u64,
-    unset: Vec<Unset>,
-}
-
-#[derive(Serialize)]
-struct Unset {
-    path: PathText,
-    what: String,
-}
-
 impl Restore {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let config = context.config()?;
@@ -92,14 +51,14 @@ impl Restore {
             to: self.destination(&place, &config)?,
             path: place.path,
         };
-        let (history, progress) = (RemoteHistory::new(archive), bar(context));
+        let (history, progress) = (RemoteHistory::new(archive), restored::bar(context.output()));
         let dry_run = self.dry_run;
         // Restoring blocks: on the disk, and on each answer.
         let work = tokio::task::spawn_blocking(move || {
             let plan = RestorePlan::make(&history, &request)?;
             let report = match dry_run {
                 true => None,
-                false => Some(watched(&plan, &history, &progress)?),
+                false => Some(restored::watched(&plan, &history, &progress)?),
             };
             progress.finish_and_clear();
             Ok::<_, RestoreError>((plan, report))
@@ -111,8 +70,8 @@ impl Restore {
         if let Some(report) = report.as_ref().filter(|_| self.in_place) {
             announce(context, report).await;
         }
-        say(context, &plan, report.as_ref())?;
-        context.answer(&answer(&plan, report))?;
+        restored::say(context.output(), &plan, report.as_ref())?;
+        context.answer(&Answer::new(&plan, report))?;
         Ok(Exit::Done)
     }
 
@@ -146,7 +105,7 @@ impl Restore {
     fn directory(&self, path: &[u8]) -> Result<PathBuf, Failure> {
         let to = match &self.to {
             Some(to) => to.clone(),
-            None => new_directory(path),
+            None => restored::new_directory(path),
         };
         std::path::absolute(&to).map_err(|error| {
             Failure::negative(format!("working directory: {error}"), "give one with --to")
@@ -174,163 +133,5 @@ async fn announce(context: &Context, report: &Report) {
                 return;
             }
         }
-    }
-}
-
-/// `restored-NAME-TIME` here.
-fn new_directory(path: &[u8]) -> PathBuf {
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let name: String = shown::path(name).chars().take(100).collect();
-    let now = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
-    let free = |number: u32| {
-        let suffix = if number == 1 {
-            String::new()
-        } else {
-            format!("-{number}")
-        };
-        PathBuf::from(format!("restored-{name}-{now}{suffix}"))
-    };
-    let mut names = (1..u32::MAX)
-        .map(free)
-        .filter(|path| path.symlink_metadata().is_err());
-    names.next().unwrap_or_else(|| free(0))
-}
-
-fn bar(context: &Context) -> ProgressBar {
-    let target = match context.json {
-        true => ProgressDrawTarget::hidden(),
-        false => ProgressDrawTarget::stderr(),
-    };
-    let template = "{bar:30} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {msg}";
-    let style = ProgressStyle::with_template(template);
-    ProgressBar::with_draw_target(Some(0), target)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-fn watched(
-    plan: &RestorePlan,
-    history: &RemoteHistory,
-    progress: &ProgressBar,
-) -> Result<Report, RestoreError> {
-    progress.set_length(plan.bytes());
-    let (steps, files) = (plan.steps.len() as u64, plan.files());
-    let mut tell = |now: Progress| {
-        progress.set_position(now.bytes);
-        progress.set_message(match now.read_back {
-            0 => format!("{} of {steps} paths", now.steps),
-            read_back => format!("{read_back} of {files} files read back"),
-        });
-    };
-    carry_out(plan, history, &mut tell)
-}
-
-fn say(context: &Context, plan: &RestorePlan, report: Option<&Report>) -> Result<(), Failure> {
-    if plan.point.kind == CutKind::Partial {
-        context.note(format_args!(
-            "@{} is part of a first copy or a reconcile: not a state that the source ever had",
-            plan.point.sequence.0
-        ));
-    }
-    match report {
-        None => say_plan(context, plan)?,
-        Some(report) => say_done(context, plan, report)?,
-    }
-    match plan.kept.len() {
-        0 => Ok(()),
-        count => context.say(format_args!(
-            "{count} paths were not there then and are kept; --delete removes them"
-        )),
-    }
-}
-
-fn say_plan(context: &Context, plan: &RestorePlan) -> Result<(), Failure> {
-    for step in &plan.steps {
-        let path = plan.local(&step.relative);
-        context.say(format_args!("{:<8}{}", word(step.action), printed(&path)))?;
-    }
-    context.say(format_args!(
-        "{} paths, {} files with {}, as of {} (@{}); nothing was done",
-        shown::count(plan.steps.len() as u64),
-        shown::count(plan.files()),
-        shown::bytes(plan.bytes()),
-        shown::cut_time(plan.point.time),
-        plan.point.sequence.0
-    ))
-}
-
-fn say_done(context: &Context, plan: &RestorePlan, report: &Report) -> Result<(), Failure> {
-    let top = plan.steps.first().map(|step| plan.local(&step.relative));
-    let removed = match report.removed {
-        0 => String::new(),
-        count => format!(", {} removed", shown::count(count)),
-    };
-    context.say(format_args!(
-        "{} paths as of {} (@{}, {}), {} written{removed}: {}",
-        shown::count(report.restored),
-        shown::cut_time(plan.point.time),
-        plan.point.sequence.0,
-        shown::cut_kind(plan.point.kind),
-        shown::bytes(report.bytes_written),
-        printed(&top.unwrap_or_else(|| plan.base.clone()))
-    ))?;
-    for (path, what) in report.unset.iter().take(UNSET_SHOWN_MAX) {
-        context.note(format_args!(
-            "could not be set on {}: {what}",
-            printed(path)
-        ));
-    }
-    if report.unset.len() > UNSET_SHOWN_MAX {
-        let more = report.unset.len() - UNSET_SHOWN_MAX;
-        context.note(format_args!(
-            "and on {more} more (--json lists all); try as root"
-        ));
-    }
-    Ok(())
-}
-
-fn printed(path: &Path) -> String {
-    shown::path(path.as_os_str().as_bytes())
-}
-
-fn word(action: Action) -> &'static str {
-    match action {
-        Action::Create => "create",
-        Action::Update => "update",
-        Action::Replace => "replace",
-        Action::Link { .. } => "link",
-        Action::Remove => "remove",
-    }
-}
-
-fn answer(plan: &RestorePlan, report: Option<Report>) -> Answer {
-    let text = |path: &Path| PathText::from_bytes(path.as_os_str().as_bytes());
-    let steps = plan.steps.iter().map(|step| StepRecord {
-        action: word(step.action),
-        path: text(&plan.local(&step.relative)),
-    });
-    Answer {
-        to: text(&plan.base),
-        point: plan.point.sequence.0,
-        time: shown::rfc3339(plan.point.time),
-        kind: shown::cut_kind(plan.point.kind),
-        steps: report.is_none().then(|| steps.collect()),
-        kept: plan
-            .kept
-            .iter()
-            .map(|path| text(&plan.local(path)))
-            .collect(),
-        done: report.map(|report| Done {
-            restored: report.restored,
-            removed: report.removed,
-            bytes_written: report.bytes_written,
-            unset: report
-                .unset
-                .into_iter()
-                .map(|(path, what)| Unset {
-                    path: text(&path),
-                    what,
-                })
-                .collect(),
-        }),
     }
 }

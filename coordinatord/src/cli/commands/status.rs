@@ -6,8 +6,9 @@ use clap::Args;
 use everwrite_protocol::control::{Capture, RootStatus, State, Status, UplinkStatus};
 use everwrite_protocol::ids::Timestamp;
 
-use crate::cli::context::{Context, print};
+use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::print;
 use crate::cli::shown;
 
 /// What is going on. Exit code 0 only when there are roots and every one is CONTINUOUS.

@@ -2,24 +2,25 @@
 
 use everwrite_protocol::ids::SequenceNumber;
 use everwrite_protocol::wire::At;
-use everwrite_receiver::time_expression;
 use jiff::Zoned;
+
+use crate::time_expression;
 
 /// A moment, with the words it was given in.
 #[derive(Clone, Debug)]
-pub(super) struct Moment {
+pub struct Moment {
     at: At,
     text: String,
 }
 
 impl Moment {
     /// What was asked for, or the newest recovery point.
-    pub(super) fn or_newest(moment: Option<Self>) -> At {
+    pub fn or_newest(moment: Option<Self>) -> At {
         moment.map_or(At::Newest, |moment| moment.at)
     }
 
     /// For a query.
-    pub(super) fn at(&self) -> At {
+    pub fn at(&self) -> At {
         self.at.clone()
     }
 }
@@ -31,7 +32,7 @@ impl std::fmt::Display for Moment {
 }
 
 /// For clap: any moment.
-pub(super) fn parse(text: &str) -> Result<Moment, String> {
+pub fn parse(text: &str) -> Result<Moment, String> {
     let at = time_expression::parse(text, &Zoned::now()).map_err(|error| error.to_string())?;
     Ok(Moment {
         at,
@@ -40,7 +41,7 @@ pub(super) fn parse(text: &str) -> Result<Moment, String> {
 }
 
 /// For clap: a recovery point's number, `@17` or `17`.
-pub(super) fn parse_point(text: &str) -> Result<SequenceNumber, String> {
+pub fn parse_point(text: &str) -> Result<SequenceNumber, String> {
     let number = text.strip_prefix('@').unwrap_or(text).parse();
     number
         .map(SequenceNumber)
@@ -48,6 +49,6 @@ pub(super) fn parse_point(text: &str) -> Result<SequenceNumber, String> {
 }
 
 /// Whether `text` would be taken for something else than a checkpoint's name.
-pub(super) fn is_time(text: &str) -> bool {
+pub fn is_time(text: &str) -> bool {
     !matches!(time_expression::parse(text, &Zoned::now()), Ok(At::Checkpoint(name)) if name == text)
 }

@@ -1,15 +1,15 @@
-//! Parts that several commands' JSON answers share.
+//! Parts that several commands' answers share.
 
 use everwrite_protocol::control::PathText;
 use everwrite_protocol::ids::{FileId, SequenceNumber};
-use everwrite_protocol::wire::{Attributes, Origin, Point, TreeEntry};
+use everwrite_protocol::wire::{Attributes, Kind, Origin, Point, TreeEntry};
 use serde::Serialize;
 
 use super::shown;
 
 /// Who made a change.
 #[derive(Serialize)]
-pub(super) struct OriginRecord {
+pub struct OriginRecord {
     /// 0: found by a scan.
     pid: u32,
     uid: u32,
@@ -37,8 +37,9 @@ impl From<Origin> for OriginRecord {
 
 /// A recovery point.
 #[derive(Serialize)]
-pub(super) struct PointRecord {
-    receiver: String,
+pub struct PointRecord {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receiver: Option<String>,
     point: SequenceNumber,
     time: String,
     stored_at: String,
@@ -48,9 +49,10 @@ pub(super) struct PointRecord {
 }
 
 impl PointRecord {
-    pub(super) fn new(receiver: &str, point: &Point) -> Self {
+    /// Of this.
+    pub fn new(receiver: Option<&str>, point: &Point) -> Self {
         Self {
-            receiver: receiver.to_owned(),
+            receiver: receiver.map(str::to_owned),
             point: point.sequence,
             time: shown::rfc3339(point.time),
             stored_at: shown::rfc3339(point.stored),
@@ -62,7 +64,7 @@ impl PointRecord {
 
 /// A file as of some moment.
 #[derive(Serialize)]
-pub(super) struct EntryRecord {
+pub struct EntryRecord {
     path: PathText,
     file: FileId,
     kind: &'static str,
@@ -80,7 +82,8 @@ pub(super) struct EntryRecord {
 }
 
 impl EntryRecord {
-    pub(super) fn new(path: &[u8], entry: TreeEntry) -> Self {
+    /// Of this.
+    pub fn new(path: &[u8], entry: TreeEntry) -> Self {
         let Attributes {
             kind,
             mode,
@@ -108,4 +111,24 @@ impl EntryRecord {
             changed: entry.changed,
         }
     }
+}
+
+/// A file on one line, as `ls -l` has it.
+pub fn line(entry: &TreeEntry) -> String {
+    let attributes = &entry.attributes;
+    let owner = |name: &Option<String>, id: u32| name.clone().unwrap_or_else(|| id.to_string());
+    let target = match attributes.kind {
+        Kind::Symlink => format!(" -> {}", shown::path(&attributes.target)),
+        Kind::Directory => "/".to_owned(),
+        _ => String::new(),
+    };
+    format!(
+        "{} {:<8} {:<8} {:>10}  {}  {}{target}",
+        shown::mode(attributes.kind, attributes.mode),
+        owner(&attributes.user, attributes.uid),
+        owner(&attributes.group, attributes.gid),
+        shown::bytes(attributes.size),
+        shown::time(attributes.modified),
+        shown::path(entry.name.as_bytes())
+    )
 }

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 /// A path or name on one line of a terminal: control characters and bytes that are not UTF-8 as
 /// `\xNN`, so that a name can neither break a listing nor send commands to the terminal.
-pub(super) fn path(bytes: &[u8]) -> String {
+pub fn path(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -37,7 +37,7 @@ fn is_reordering(character: char) -> bool {
 }
 
 /// Bytes in units of 1024.
-pub(super) fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if count < 1024 {
         return format!("{count} B");
@@ -55,7 +55,7 @@ pub(super) fn bytes(count: u64) -> String {
 }
 
 /// A count with its thousands apart.
-pub(super) fn count(number: u64) -> String {
+pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -68,7 +68,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// Milliseconds in the unit that fits.
-pub(super) fn span_ms(span_ms: u64) -> String {
+pub fn span_ms(span_ms: u64) -> String {
     match span_ms {
         0..1_000 => format!("{span_ms} ms"),
         1_000..60_000 => format!("{:.1} s", span_ms as f64 / 1e3),
@@ -79,7 +79,7 @@ pub(super) fn span_ms(span_ms: u64) -> String {
 }
 
 /// How long ago `then` was, seen from `now`; clocks that disagree show as `just now`.
-pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
+pub fn ago(then: Timestamp, now: Timestamp) -> String {
     match u64::try_from(now.0.saturating_sub(then.0) / 1_000_000) {
         Ok(span) if span >= 1 => format!("{} ago", span_ms(span)),
         _ => "just now".to_owned(),
@@ -87,14 +87,14 @@ pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
 }
 
 /// Local time to the millisecond, with the offset, so that it can be given back as `--at`.
-pub(super) fn time(timestamp: Timestamp) -> String {
+pub fn time(timestamp: Timestamp) -> String {
     let zoned = moment(timestamp).to_zoned(TimeZone::system());
     zoned.strftime("%Y-%m-%d %H:%M:%S.%3f%:z").to_string()
 }
 
 /// The same for the time of a recovery point, rounded up: given back as `--at`, it means that point
 /// and not the one before.
-pub(super) fn cut_time(timestamp: Timestamp) -> String {
+pub fn cut_time(timestamp: Timestamp) -> String {
     const MILLISECOND: i64 = 1_000_000;
     let beyond = timestamp.0.rem_euclid(MILLISECOND);
     let up = if beyond == 0 { 0 } else { MILLISECOND - beyond };
@@ -102,7 +102,7 @@ pub(super) fn cut_time(timestamp: Timestamp) -> String {
 }
 
 /// RFC 3339 with all digits, for programs.
-pub(super) fn rfc3339(timestamp: Timestamp) -> String {
+pub fn rfc3339(timestamp: Timestamp) -> String {
     moment(timestamp).to_string()
 }
 
@@ -112,13 +112,13 @@ fn moment(timestamp: Timestamp) -> jiff::Timestamp {
 }
 
 /// The wall clock.
-pub(super) fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     let nanoseconds = jiff::Timestamp::now().as_nanosecond();
     Timestamp(i64::try_from(nanoseconds).unwrap_or(i64::MAX))
 }
 
 /// What a recovery point is worth, in the words of the status.
-pub(super) fn cut_kind(kind: CutKind) -> &'static str {
+pub fn cut_kind(kind: CutKind) -> &'static str {
     match kind {
         CutKind::CrashConsistent => "crash-consistent",
         CutKind::FsyncPoint => "fsync-point",
@@ -128,7 +128,7 @@ pub(super) fn cut_kind(kind: CutKind) -> &'static str {
 }
 
 /// `ls -l`'s first column.
-pub(super) fn mode(kind: Kind, mode: u32) -> String {
+pub fn mode(kind: Kind, mode: u32) -> String {
     let bit = |bit: u32, letter: char| if mode & bit != 0 { letter } else { '-' };
     let execute = |bit: u32, special: u32, both: char, alone: char| match (
         mode & bit != 0,
@@ -168,7 +168,7 @@ fn kind_letter(kind: Kind) -> char {
 }
 
 /// Kind of file, a word for programs.
-pub(super) fn kind(kind: Kind) -> &'static str {
+pub fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Regular => "file",
         Kind::Directory => "directory",
@@ -181,7 +181,7 @@ pub(super) fn kind(kind: Kind) -> &'static str {
 }
 
 /// Who did it: program and pid, or that a scan found it.
-pub(super) fn origin(origin: &Origin) -> String {
+pub fn origin(origin: &Origin) -> String {
     match origin.pid {
         0 => "found by a scan".to_owned(),
         pid => format!(
@@ -193,7 +193,7 @@ pub(super) fn origin(origin: &Origin) -> String {
 }
 
 /// `30s`, `500ms`, `1h 30m`: a span on the command line, in milliseconds.
-pub(super) fn parse_span_ms(text: &str) -> Result<u64, String> {
+pub fn parse_span_ms(text: &str) -> Result<u64, String> {
     const EXAMPLES: &str = "a time with its unit, such as 500ms, 30s, 10m or 1h";
     let span: SignedDuration = text.parse().map_err(|_| format!("not {EXAMPLES}"))?;
     match u64::try_from(span.as_millis()) {
