@@ -5,7 +5,8 @@
 //! so any more needs a new type or version beside the old one (see the modules' documentation).
 //!
 //! Each `golden/*.bin` holds samples one after the other, each behind its length (u32, little
-//! endian). A new file is written by running the test with `GOLDEN=new`; an existing one never is.
+//! endian). What is new goes to the end of its samples, and to the end of the file when the test is
+//! run with `GOLDEN=new`; what is in the file never changes.
 
 mod samples;
 
@@ -24,12 +25,19 @@ fn path(name: &str) -> PathBuf {
 /// The samples' bytes as they always were.
 fn golden(name: &str, now: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let path = path(name);
-    if !path.exists() && std::env::var_os("GOLDEN").is_some_and(|word| word == "new") {
-        std::fs::write(&path, join(now)).unwrap();
+    let mut golden = split(&std::fs::read(&path).unwrap_or_default());
+    if std::env::var_os("GOLDEN").is_some_and(|word| word == "new") {
+        golden.extend_from_slice(now.get(golden.len()..).unwrap_or(&[]));
+        std::fs::write(&path, join(&golden)).unwrap();
     }
-    let bytes = std::fs::read(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}; a new message? GOLDEN=new", path.display()));
-    split(&bytes)
+    let (known, all) = (golden.len(), now.len());
+    assert_eq!(
+        known,
+        all,
+        "{}: samples; something new? GOLDEN=new",
+        path.display()
+    );
+    golden
 }
 
 fn join(samples: &[Vec<u8>]) -> Vec<u8> {

@@ -82,6 +82,9 @@ pub enum Refusal {
     /// The store can't take anything (see the receiver's log).
     #[error("the receiver's store has failed; see its log")]
     Store,
+    /// The store can't take anything for now, and has not written all that it took before.
+    #[error("the receiver can't store anything now (disk full?); it goes on by itself when there is room")]
+    Stalled,
 }
 
 /// Asks to be paired: the first message when all that is known is a code.

@@ -78,12 +78,13 @@ pub(crate) fn hellos() -> Vec<Hello> {
     vec![hello(Role::Live), hello(Role::Query)]
 }
 
-const REFUSALS: [Refusal; 5] = [
+const REFUSALS: [Refusal; 6] = [
     Refusal::Version,
     Refusal::Unknown,
     Refusal::Identity,
     Refusal::Secret,
     Refusal::Store,
+    Refusal::Stalled,
 ];
 
 pub(crate) fn welcomes() -> Vec<Welcome> {
