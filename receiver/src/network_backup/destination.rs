@@ -25,6 +25,8 @@ pub trait Destination: Send + Sync {
     fn commit(&self, cut: Cut) -> Result<(), DestinationError>;
     /// Waits until every batch whose cut was taken is on the disk. `false`: it took longer than `wait`.
     fn settle(&self, wait: Duration) -> bool;
+    /// It is about to be dropped: calls that wait end.
+    fn close(&self);
     /// Answers.
     fn answer(&self, query: &Query) -> (Answer, Vec<u8>);
 }
@@ -95,6 +97,10 @@ impl Destination for SourceStore {
 
     fn settle(&self, wait: Duration) -> bool {
         Self::settle(self, wait)
+    }
+
+    fn close(&self) {
+        Self::close(self);
     }
 
     fn answer(&self, query: &Query) -> (Answer, Vec<u8>) {

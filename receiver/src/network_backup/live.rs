@@ -42,8 +42,10 @@ impl Turn {
     /// Waits until everything that older connections finished is on the disk.
     pub(super) async fn settle(&self) -> Result<(), SessionError> {
         let mut newest = self.source.newest.subscribe();
+        let mut closing = self.source.closing.subscribe();
         tokio::select! {
             () = self.source.ingest.fence() => Ok(()),
+            _ = closing.wait_for(|&closing| closing) => Err(SessionError::Closing),
             _ = newest.wait_for(|&newest| newest != self.number) => Err(SessionError::Superseded),
         }
     }
@@ -107,6 +109,9 @@ impl Turn {
         let mut standing = self.source.standing.subscribe();
         loop {
             let now = standing.borrow_and_update().clone();
+            if let Some(reason) = now.failed {
+                return Err(SessionError::Store(reason));
+            }
             for reply in now.news(&told) {
                 send(&mut writer, &reply).await?;
             }

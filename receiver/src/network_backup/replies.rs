@@ -14,6 +14,8 @@ pub(super) struct Standing {
     pub(super) applied: SequenceNumber,
     /// Why nothing can be stored, while that is so.
     pub(super) stalled: Option<String>,
+    /// Why the store has to be opened anew, once that is so.
+    pub(super) failed: Option<String>,
     /// Cuts of batches that were stored already: each wants to be told so once more.
     pub(super) repeated: u64,
 }
@@ -26,6 +28,7 @@ impl Standing {
             StoreEvent::Applied(sequence) => self.applied = self.applied.max(sequence),
             StoreEvent::Stalled(reason) => self.stalled = Some(reason),
             StoreEvent::Resumed => self.stalled = None,
+            StoreEvent::Failed(reason) => self.failed = Some(reason),
         }
     }
 

@@ -21,6 +21,8 @@ use crate::transport::{Frame, TransportError, read_frame_within, send_frame};
 
 /// A stranger has so long to say who it is.
 pub const GREETING_MAX: Duration = Duration::from_secs(10);
+/// What older connections finished is on the disk by then, or the disk takes nothing.
+const SETTLE_MAX: Duration = Duration::from_secs(3);
 /// A peer has so long to hear that the connection ends.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 /// Longest body of a first frame, in bytes.
@@ -110,10 +112,7 @@ async fn greet(
             let hello: Hello = first.decode(FrameType::Hello)?;
             match admit(caller, &hello, sources).await {
                 Ok(source) => converse(stream, &hello, &source, sources).await,
-                Err(refusal) => {
-                    send(stream, FrameType::Welcome, &Welcome::Refused(refusal)).await?;
-                    Err(SessionError::Refused(refusal))
-                }
+                Err(refusal) => refuse(stream, refusal).await,
             }
         }
     }
@@ -157,7 +156,10 @@ async fn converse(
     let end = match hello.role {
         Role::Live => {
             let turn = Turn::take(source);
-            turn.settle().await?;
+            match timeout(SETTLE_MAX, turn.settle()).await {
+                Ok(settled) => settled?,
+                Err(_) => return refuse(stream, Refusal::Stalled).await,
+            }
             let standing = welcome(stream, hello, source).await?;
             turn.run(stream, standing).await
         }
@@ -181,6 +183,14 @@ async fn converse(
         sources.fail(source);
     }
     end
+}
+
+async fn refuse(
+    stream: &mut (impl AsyncWrite + Unpin),
+    refusal: Refusal,
+) -> Result<(), SessionError> {
+    send(stream, FrameType::Welcome, &Welcome::Refused(refusal)).await?;
+    Err(SessionError::Refused(refusal))
 }
 
 /// Gives what the coordinator knows of the store then.

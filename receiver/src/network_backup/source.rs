@@ -59,7 +59,7 @@ impl Sources {
         self.closing.send_replace(true);
         for (_, slot) in self.slots().drain() {
             if let Some(source) = slot.get() {
-                source.closing.send_replace(true);
+                source.close();
             }
         }
     }
@@ -88,7 +88,7 @@ impl Sources {
 
     /// The source's store has failed: its connections end, the next one opens it anew.
     pub(super) fn fail(&self, source: &Arc<Source>) {
-        source.closing.send_replace(true);
+        source.close();
         let mut slots = self.slots();
         let known = slots.get(&source.id).and_then(|slot| slot.get());
         if known.is_some_and(|known| Arc::ptr_eq(known, source)) {
@@ -102,6 +102,12 @@ impl Sources {
 }
 
 impl Source {
+    /// Ends its connections, and whatever the store makes wait.
+    fn close(&self) {
+        self.closing.send_replace(true);
+        self.destination.close();
+    }
+
     fn open(sources: &Sources, id: SourceId) -> Result<Arc<Self>, DestinationError> {
         let standing = Arc::new(watch::Sender::new(Standing::default()));
         let told = Arc::clone(&standing);

@@ -96,7 +96,7 @@ impl Progress {
         self.tell(StoreEvent::Applied(sequence));
     }
 
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.lock().stopping = true;
         self.changed.notify_all();
     }

@@ -45,6 +45,8 @@ pub enum StoreEvent {
     Stalled(String),
     /// The stall is over.
     Resumed,
+    /// A sync failed, for this reason: nothing is taken until the store is opened anew.
+    Failed(String),
 }
 
 /// The store of one source. One at a time per source and machine; shared by all its sessions.
@@ -191,6 +193,13 @@ impl SourceStore {
     pub fn catch_up(&self, wait: Duration) -> bool {
         self.progress.wait_applied(self.stored(), wait)
     }
+
+    /// The store is about to be closed: nobody waits in it any more, for a full disk or for the mirror.
+    /// What was taken is still written where there is room; a window under way is finished.
+    pub fn close(&self) {
+        self.writer.hurry();
+        self.progress.stop();
+    }
 }
 
 impl Drop for SourceStore {
@@ -222,6 +231,6 @@ fn tell(progress: &Progress, event: LogEvent) {
         LogEvent::Stored(sequence) => progress.set_stored(sequence),
         LogEvent::Stalled(reason) => progress.tell(StoreEvent::Stalled(reason)),
         LogEvent::Resumed => progress.tell(StoreEvent::Resumed),
-        LogEvent::Failed(reason) => progress.tell(StoreEvent::Stalled(reason)),
+        LogEvent::Failed(reason) => progress.tell(StoreEvent::Failed(reason)),
     }
 }
