@@ -97,6 +97,16 @@ pub enum ConnectError {
     Identity(#[from] rustls::Error),
 }
 
+impl ConnectError {
+    /// Is the receiver there, but without room?
+    pub(super) fn is_stall(&self) -> bool {
+        let Self::Refused { refusal, .. } = self else {
+            return false;
+        };
+        *refusal == Refusal::Stalled
+    }
+}
+
 /// Makes connections to one receiver, as one source.
 pub(super) struct Connector {
     target: Target,

@@ -29,21 +29,35 @@ pub(super) async fn run(
     let mut backoff = Backoff::new();
     let mut told = String::new();
     while !events.is_closed() {
+        let mut stalled = false;
         let error = match connector.connect(Role::Live).await {
             Ok(line) => {
                 told.clear();
                 let end = converse(line, &shared, &events, &mut backoff).await;
                 format!("{}: {end}", connector.target())
             }
-            Err(error) => error.to_string(),
+            Err(error) => {
+                stalled = error.is_stall();
+                error.to_string()
+            }
         };
         shared.window().disconnected();
         if told != error {
             tracing::warn!("uplink: {error}");
             told.clone_from(&error);
-            let _ = events.send(UplinkEvent::Disconnected { error }).await;
+            tell_end(error, stalled, &events).await;
         }
         sleep(backoff.wait()).await;
+    }
+}
+
+/// A receiver that answers but can't store is worth two events. Whoever should hear them may be gone;
+/// the loop notices.
+async fn tell_end(error: String, stalled: bool, events: &mpsc::Sender<UplinkEvent>) {
+    let reason = error.clone();
+    let _ = events.send(UplinkEvent::Disconnected { error }).await;
+    if stalled {
+        let _ = events.send(UplinkEvent::Stalled { reason }).await;
     }
 }
 

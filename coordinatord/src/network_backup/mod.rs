@@ -98,7 +98,8 @@ pub enum UplinkEvent {
     Stored(SequenceNumber),
     /// All batches up to this one are in the mirror.
     Applied(SequenceNumber),
-    /// The receiver can't store for now; nothing is lost.
+    /// The receiver can't store for now; nothing is lost. Right after [`Self::Disconnected`]: that is
+    /// why it lets nobody in.
     Stalled {
         /// For people.
         reason: String,

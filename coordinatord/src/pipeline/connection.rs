@@ -50,6 +50,7 @@ impl Pipeline {
             }
             UplinkEvent::Disconnected { error } => {
                 self.connection.connected = false;
+                self.connection.stalled = None;
                 self.connection.error = error;
             }
             UplinkEvent::Stored(sequence) => self.stored(sequence),

@@ -44,18 +44,18 @@ pub fn state_word(situation: &RootSituation) -> (State, String) {
     if let Some(reason) = s.halted.as_ref().or(s.failed.as_ref()) {
         return (State::Error, reason.clone());
     }
-    if !s.connected {
-        return (
-            State::Disconnected,
-            format!("no connection to the receiver: {}", s.connection_error),
-        );
-    }
     if let Some(reason) = &s.stalled {
         return (
             State::Stalled,
             format!(
                 "the receiver can't store: {reason}; nothing is lost, it goes on when there is room"
             ),
+        );
+    }
+    if !s.connected {
+        return (
+            State::Disconnected,
+            format!("no connection to the receiver: {}", s.connection_error),
         );
     }
     if s.initial {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use everwrite_coordinatord::network_backup::Batch;
 use everwrite_protocol::codec;
@@ -27,6 +28,8 @@ struct Shared {
     refuse: Mutex<Option<u64>>,
     /// Fail at the next part, once.
     fail: AtomicBool,
+    /// Fail after the next cut was taken, once.
+    fail_sync: AtomicBool,
     /// No cut gets through.
     stalled: Mutex<bool>,
     resumed: Condvar,
@@ -48,6 +51,10 @@ impl Memory {
 
     pub(crate) fn fail(&self) {
         self.shared.fail.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn fail_sync(&self) {
+        self.shared.fail_sync.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn stall(&self, stalled: bool) {
@@ -73,6 +80,7 @@ impl Destinations for Memory {
             events,
             shared,
             open: Mutex::default(),
+            closed: AtomicBool::new(false),
         }))
     }
 }
@@ -83,6 +91,7 @@ struct MemoryStore {
     shared: Arc<Shared>,
     /// Parts of the batch that has no cut yet.
     open: Mutex<Vec<(Part, Vec<u8>)>>,
+    closed: AtomicBool,
 }
 
 fn rejected(sequence: SequenceNumber, reason: &str) -> DestinationError {
@@ -129,8 +138,11 @@ impl Destination for MemoryStore {
         let mut stalled = self.shared.stalled.lock().unwrap();
         if *stalled {
             (self.events)(StoreEvent::Stalled("disk full".to_owned()));
-            while *stalled {
+            while *stalled && !self.closed.load(Ordering::SeqCst) {
                 stalled = self.shared.resumed.wait(stalled).unwrap();
+            }
+            if *stalled {
+                return Err(DestinationError::Failed("closed".to_owned()));
             }
             (self.events)(StoreEvent::Resumed);
         }
@@ -153,6 +165,10 @@ impl Destination for MemoryStore {
         if sequence != self.stored().next() || parts.len() != cut.parts as usize {
             return Err(rejected(sequence, "a cut out of order"));
         }
+        if self.shared.fail_sync.swap(false, Ordering::SeqCst) {
+            (self.events)(StoreEvent::Failed("the disk broke".to_owned()));
+            return Ok(());
+        }
         let mut batches = self.shared.batches.lock().unwrap();
         batches
             .entry(self.source)
@@ -166,8 +182,15 @@ impl Destination for MemoryStore {
 
     /// To `Points`: as many as asked for, as a failure that names the number. To `WholeDigest`: a
     /// payload of a mebibyte. All else is not found.
-    fn settle(&self, _wait: std::time::Duration) -> bool {
+    /// A cut that was taken is stored.
+    fn settle(&self, _wait: Duration) -> bool {
         true
+    }
+
+    fn close(&self) {
+        let _between_look_and_wait = self.shared.stalled.lock().unwrap();
+        self.closed.store(true, Ordering::SeqCst);
+        self.shared.resumed.notify_all();
     }
 
     fn answer(&self, query: &Query) -> (Answer, Vec<u8>) {

@@ -126,6 +126,48 @@ async fn batches_taken_back_under_way_end_the_connection() {
     line.stored(1).await;
 }
 
+async fn stalled(line: &mut Line) -> String {
+    line.until(|event| match event {
+        UplinkEvent::Stalled { reason } => Some(reason),
+        _ => None,
+    })
+    .await
+}
+
+/// What an older connection finished has to be on the disk before a newer one is told what is.
+#[tokio::test]
+async fn a_new_connection_in_a_stall_is_told_why_it_has_to_wait() {
+    let memory = Memory::default();
+    let receiver = Receiver::start(memory.clone()).await;
+    let source = Source::paired_with(&receiver, 1).await;
+    memory.stall(true);
+    let mut older = source.uplink(source.target());
+    older.uplink.send(batch(1, 1, 10));
+    stalled(&mut older).await;
+    drop(older);
+    let mut newer = source.uplink(source.target());
+    assert!(newer.disconnected().await.contains("disk full?"));
+    assert!(stalled(&mut newer).await.contains("disk full?"));
+    memory.stall(false);
+    assert_eq!(newer.connected().await, sequence(1));
+}
+
+#[tokio::test]
+async fn a_receiver_ends_in_the_middle_of_a_stall() {
+    let memory = Memory::default();
+    let receiver = Receiver::start(memory.clone()).await;
+    let source = Source::paired_with(&receiver, 1).await;
+    let mut line = source.uplink(source.target());
+    memory.stall(true);
+    line.uplink.send(batch(1, 1, 10));
+    stalled(&mut line).await;
+    let _receiver = receiver.restart(memory.clone()).await;
+    line.disconnected().await;
+    stalled(&mut line).await;
+    memory.stall(false);
+    line.stored(1).await;
+}
+
 #[tokio::test]
 async fn a_stall_is_told_and_nothing_is_lost() {
     let memory = Memory::default();
@@ -134,13 +176,7 @@ async fn a_stall_is_told_and_nothing_is_lost() {
     let mut line = source.uplink(source.target());
     memory.stall(true);
     line.uplink.send(batch(1, 1, 10));
-    let reason = line
-        .until(|event| match event {
-            UplinkEvent::Stalled { reason } => Some(reason),
-            _ => None,
-        })
-        .await;
-    assert_eq!(reason, "disk full");
+    assert_eq!(stalled(&mut line).await, "disk full");
     memory.stall(false);
     line.until(|event| (event == UplinkEvent::Resumed).then_some(()))
         .await;
@@ -159,6 +195,18 @@ async fn a_failed_store_is_opened_anew() {
     line.uplink.send(batch(2, 1, 10));
     line.disconnected().await;
     line.stored(2).await;
+}
+
+#[tokio::test]
+async fn a_store_that_can_t_sync_is_opened_anew() {
+    let memory = Memory::default();
+    let receiver = Receiver::start(memory.clone()).await;
+    let source = Source::paired_with(&receiver, 1).await;
+    let mut line = source.uplink(source.target());
+    memory.fail_sync();
+    line.uplink.send(batch(1, 1, 10));
+    line.disconnected().await;
+    line.stored(1).await;
 }
 
 #[tokio::test]
