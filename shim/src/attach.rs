@@ -22,7 +22,7 @@ use everwrite_protocol::local::{
 
 use crate::kernel::{self, MADV_DONTFORK, MAP_SHARED, PROT_READ, PROT_WRITE};
 use crate::process::{self, Attachment, State};
-use crate::{environment, hull, policy, socket, stdio};
+use crate::{environment, hull, mapping, policy, socket, stdio};
 
 /// First pause after a failure; doubled with each, up to [`RETRY_MS_MAX`].
 const RETRY_MS: u64 = 100;
@@ -166,13 +166,14 @@ fn exchange(state: &State, epoch: u64) -> Result<Lane, Absence> {
     }
 }
 
-/// The first words in a new segment: what was remembered, and what can't be seen.
+/// The first words in a new segment: what was remembered, what is mapped, and what can't be seen.
 fn begin(lane: Lane) {
     let header = &lane.segment().header;
     header
         .stdio_unseen
         .store(u32::from(!stdio::is_seen()), Relaxed);
     hull::pass_on(lane.segment());
+    mapping::tell_all();
 }
 
 fn put_off(state: &State, epoch: u64, failure: Failure) -> Absence {

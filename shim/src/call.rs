@@ -134,8 +134,10 @@ pub(crate) enum Call {
     Map,
     /// Unmaps a range of memory.
     Unmap,
-    /// Moves or flushes a range of memory.
+    /// Flushes a range of memory.
     FlushMap,
+    /// Moves or resizes a range of memory.
+    MoveMap,
     /// Changes the protection of a range of memory.
     Protect,
     /// `prctl`.
@@ -238,6 +240,8 @@ pub(crate) enum Then {
     },
     /// It is the address of this mapping.
     Mapped(mapping::Mapped),
+    /// These mappings have gone.
+    Unmapped(mapping::Unmapped),
     /// The call was thought to fail. If it did not, something changed that was not announced.
     Unexpected {
         opens: bool,
@@ -315,8 +319,9 @@ pub(crate) fn before(call: Call, words: Arguments<'_>, pending: &mut Pending) {
             words.word(1),
             pending,
         ),
-        Call::Unmap => mapping::unmap(words.word(0), words.word(1), false),
-        Call::FlushMap => mapping::unmap(words.word(0), words.word(1), true),
+        Call::Unmap => mapping::unmap(words.word(0), words.word(1), pending),
+        Call::FlushMap => mapping::flush(words.word(0), words.word(1)),
+        Call::MoveMap => mapping::relocate(words.word(0), words.word(1)),
         Call::Protect => mapping::protect(words.word(0), words.word(1), words.int(2)),
         _ => before_name(call, words, pending),
     }
@@ -412,6 +417,7 @@ pub(crate) fn after(pending: &Pending, result: isize) {
         Then::Stream => names::after_stream(result),
         Then::Forget(descriptor) => descriptor::forget(descriptor),
         Then::Mapped(ref mapped) => mapping::after(mapped, result),
+        Then::Unmapped(unmapped) => mapping::after_unmap(unmapped, result),
         Then::Unexpected { opens } => names::after_unexpected(opens, result),
         Then::Nothing => {}
     }

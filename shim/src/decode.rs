@@ -62,7 +62,7 @@ const CALLS: &[(u32, Call)] = &[
     (number::MMAP, Map),
     (number::MUNMAP, Unmap),
     (number::MSYNC, FlushMap),
-    (number::MREMAP, FlushMap),
+    (number::MREMAP, MoveMap),
     (number::MPROTECT, Protect),
     (
         number::RENAMEAT,

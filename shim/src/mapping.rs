@@ -35,6 +35,8 @@ struct Mapping {
 const FREE: u32 = 0;
 const CLAIMED: u32 = 1;
 const IN_USE: u32 = 2;
+/// Its `munmap` is under way.
+const ENDING: u32 = 3;
 
 // SAFETY: all-zero is a valid, free mapping: it is made of integers.
 static MAPPED: [Mapping; MAPPINGS] = unsafe { core::mem::zeroed() };
@@ -111,32 +113,81 @@ pub(crate) fn after(mapped: &Mapped, address: isize) {
     IN_USE_COUNT.fetch_add(1, Relaxed);
 }
 
-/// `munmap`, `mremap` or (`keeps`) `msync` of a range: every file mapped there is to be looked at.
-pub(crate) fn unmap(address: usize, length: usize, keeps: bool) {
-    let end = address.saturating_add(length);
-    if IN_USE_COUNT.load(Relaxed) != 0 {
+/// `msync` of a range: what was stored in it until now is to be looked at.
+pub(crate) fn flush(address: usize, length: usize) {
+    each_in(address, length, |mapping, end| {
+        mapping.tell_content(address, end);
+    });
+}
+
+/// `mremap` of a range. Where its mappings are from now on is not followed: for the coordinator they
+/// end with the process.
+pub(crate) fn relocate(address: usize, length: usize) {
+    // A length of 0 asks for another mapping of the same.
+    each_in(address, length.max(1), |mapping, end| {
+        mapping.wake();
+        mapping.tell_content(address, end);
+        mapping.free_from(IN_USE);
+    });
+}
+
+/// A range is about to be unmapped.
+#[derive(Clone, Copy)]
+pub(crate) struct Unmapped {
+    start: usize,
+    end: usize,
+}
+
+/// `munmap` of a range. What lies in it is told of when it has gone: until then it may be stored to.
+pub(crate) fn unmap(address: usize, length: usize, pending: &mut Pending) {
+    each_in(address, length, |mapping, end| {
+        mapping.begin_end(address, end);
+        pending.then = Then::Unmapped(Unmapped {
+            start: address,
+            end,
+        });
+    });
+}
+
+pub(crate) fn after_unmap(unmapped: Unmapped, result: isize) {
+    let Unmapped { start, end } = unmapped;
+    for mapping in &MAPPED {
+        if mapping.state.load(Acquire) == ENDING && mapping.is_within(start, end) {
+            mapping.end(result == 0);
+        } else if mapping.meets(start, end) {
+            // What is left of one unmapped in part stays known.
+            mapping.tell_content(start, end);
+        }
+    }
+}
+
+/// All mappings, in the first words of a new segment: a coordinator that came later, or the lane of a
+/// `fork` child, knows nothing of them.
+pub(crate) fn tell_all() {
+    each_in(0, usize::MAX, |mapping, _| mapping.tell(operation::MAP));
+}
+
+/// Is anything mapped, as far as it is remembered?
+pub(crate) fn is_any() -> bool {
+    IN_USE_COUNT.load(Relaxed) != 0
+}
+
+/// Does something with each mapping in a range; gives the end of the range along.
+#[inline(always)]
+fn each_in(address: usize, length: usize, mut act: impl FnMut(&Mapping, usize)) {
+    if is_any() {
+        let end = address.saturating_add(length);
         MAPPED
             .iter()
             .filter(|mapping| mapping.meets(address, end))
-            .for_each(|mapping| {
-                mapping.tell(operation::UNMAP);
-                if !keeps {
-                    mapping.free_if_within(address, end);
-                }
-            });
+            .for_each(|mapping| act(mapping, end));
     }
 }
 
 /// `mprotect` of a range, perhaps to writable.
 pub(crate) fn protect(address: usize, length: usize, protection: c_int) {
-    let end = address.saturating_add(length);
-    if protection & PROT_WRITE as c_int != 0 && IN_USE_COUNT.load(Relaxed) != 0 {
-        let quiet =
-            |mapping: &&Mapping| mapping.meets(address, end) && mapping.quiet.load(Relaxed) != 0;
-        MAPPED.iter().filter(quiet).for_each(|mapping| {
-            mapping.quiet.store(0, Relaxed);
-            mapping.tell(operation::MAP);
-        });
+    if protection & PROT_WRITE as c_int != 0 {
+        each_in(address, length, |mapping, _| mapping.wake());
     }
 }
 
@@ -153,20 +204,58 @@ impl Mapping {
             && start < self.end.load(Relaxed)
     }
 
-    /// Forgets a mapping that is unmapped whole. What is left of one unmapped in part stays known.
-    fn free_if_within(&self, start: usize, end: usize) {
-        let within = start <= self.start.load(Relaxed) && self.end.load(Relaxed) <= end;
-        if within
-            && self
-                .state
-                .compare_exchange(IN_USE, FREE, AcqRel, Relaxed)
-                .is_ok()
-        {
+    fn is_within(&self, start: usize, end: usize) -> bool {
+        start <= self.start.load(Relaxed) && self.end.load(Relaxed) <= end
+    }
+
+    /// It can be written to from now on.
+    fn wake(&self) {
+        if self.quiet.swap(0, Relaxed) != 0 {
+            self.tell(operation::MAP);
+        }
+    }
+
+    /// Nobody else may use its place while it ends.
+    fn begin_end(&self, start: usize, end: usize) {
+        if self.is_within(start, end) {
+            let _ = self.state.compare_exchange(IN_USE, ENDING, AcqRel, Relaxed);
+        }
+    }
+
+    fn end(&self, unmapped: bool) {
+        if unmapped {
+            self.tell(operation::UNMAP);
+            self.free_from(ENDING);
+        } else {
+            let _ = self.state.compare_exchange(ENDING, IN_USE, AcqRel, Relaxed);
+        }
+    }
+
+    fn free_from(&self, state: u32) {
+        let freed = self.state.compare_exchange(state, FREE, AcqRel, Relaxed);
+        if freed.is_ok() {
             IN_USE_COUNT.fetch_sub(1, Relaxed);
         }
     }
 
+    /// Tells of what may have been stored in the part of it that lies in a range of memory.
+    fn tell_content(&self, start: usize, end: usize) {
+        let first = self.start.load(Relaxed);
+        let (from, to) = (first.max(start), self.end.load(Relaxed).min(end));
+        let offset = self
+            .offset
+            .load(Relaxed)
+            .saturating_add(from.saturating_sub(first) as u64);
+        self.tell_of(Change::write(offset, to.saturating_sub(from) as u64));
+    }
+
     fn tell(&self, operation: u32) {
+        let (start, end) = (self.start.load(Relaxed), self.end.load(Relaxed));
+        let length = end.wrapping_sub(start) as u64;
+        self.tell_of(Change::new(operation, self.offset.load(Relaxed), length));
+    }
+
+    fn tell_of(&self, change: Change) {
         if self.quiet.load(Relaxed) != 0 {
             return;
         }
@@ -179,11 +268,6 @@ impl Mapping {
             inode,
             birth: self.birth.load(Relaxed),
         };
-        let length = self
-            .end
-            .load(Relaxed)
-            .wrapping_sub(self.start.load(Relaxed));
-        let change = Change::new(operation, self.offset.load(Relaxed), length as u64);
         range::tell(page, file, change);
     }
 }

@@ -3,7 +3,7 @@
 
 use core::ffi::{c_char, c_int};
 
-use crate::{attach, descriptor, environment, hull, policy, process, stdio};
+use crate::{attach, descriptor, environment, hull, mapping, policy, process, stdio};
 
 #[cfg(not(test))]
 #[used]
@@ -31,10 +31,10 @@ extern "C" fn at_start(
 }
 
 /// Proves what can be proved while the descriptors are still open, and makes a last attempt to tell
-/// what could not be told before.
+/// what could not be told before: what was remembered, and what is mapped still.
 extern "C" fn at_end() {
     descriptor::settle_all();
-    if hull::is_anything_remembered()
+    if (hull::is_anything_remembered() || mapping::is_any())
         && let Some(page) = policy::active()
     {
         attach::last_attempt(page);

@@ -49,7 +49,7 @@ hooks! { CONTENT:
     mmap | mmap64 -> Word = Map;
     munmap -> Int = Unmap;
     msync -> Int = FlushMap;
-    mremap -> Word = FlushMap;
+    mremap -> Word = MoveMap;
     mprotect -> Int = Protect;
 }
 
