@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use everwrite_coordinatord::intake::{Hint, Intake, What};
-use everwrite_protocol::local::RUN_DIRECTORY_VARIABLE;
+use everwrite_protocol::local::{Inode, RUN_DIRECTORY_VARIABLE};
 use harness::{Outcome, Place, run};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{self, Receiver};
@@ -127,6 +127,14 @@ impl Ear {
         self.heard().into_iter().map(|hint| hint.what).collect()
     }
 
+    /// The same, of the tree only: not of the marks that a test has programs set beside it.
+    pub(crate) fn said_of_tree(&mut self) -> Vec<What> {
+        let nodes = self.snapshot().nodes;
+        let mut said = self.said();
+        said.retain(|what| place_of(what).is_none_or(|inode| nodes.contains_key(&inode)));
+        said
+    }
+
     /// The tree as it is.
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot::of(&self.tree)
@@ -149,6 +157,22 @@ impl Ear {
     /// How often everything had to be looked at.
     pub(crate) fn lost(&self) -> u64 {
         self.intake.as_ref().unwrap().statistics().lost
+    }
+}
+
+/// The file or directory that a hint points at; none: everywhere.
+fn place_of(what: &What) -> Option<Inode> {
+    match what {
+        What::Write { file, .. }
+        | What::Append { file, .. }
+        | What::Whole { file, .. }
+        | What::Attributes { file, .. }
+        | What::Mapped { file, .. }
+        | What::Unmapped { file, .. }
+        | What::Sync { file } => Some(*file),
+        What::Name { directory, .. } | What::Names { directory } => Some(*directory),
+        What::Rename { new_directory, .. } => Some(*new_directory),
+        What::Everything => None,
     }
 }
 

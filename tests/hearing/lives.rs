@@ -1,5 +1,8 @@
 //! What processes go through: fork, exec, many at once, ends of all kinds.
 
+use std::io::{Read, Write};
+use std::process::Stdio;
+
 use everwrite_coordinatord::intake::What;
 use harness::run;
 
@@ -68,4 +71,84 @@ fn processes_that_have_ended_leave_nothing_behind() {
     ear.shell("for i in $(seq 20); do sh -c \"echo $i > f$i\"; done");
     ear.said();
     assert_eq!(ear.intake.as_ref().unwrap().statistics().processes, 0);
+}
+
+#[test]
+fn a_mapping_ends_when_nobody_has_it_any_more() {
+    let script = "
+import mmap, os, sys
+def step(): sys.stdout.write('x'); sys.stdout.flush(); sys.stdin.read(1)
+with open('a', 'r+b') as f: m = mmap.mmap(f.fileno(), 0)
+m[0:4] = b'here'; m.flush(); step()
+if os.fork() == 0: os._exit(0)
+os.wait(); m[8:12] = b'more'; m.close(); step()";
+    let mut ear = Ear::new();
+    ear.shell("head -c 9000 /dev/zero > a");
+    ear.said();
+    let mut command = ear.command("python3");
+    command.args(["-c", script]);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut program = command.spawn().unwrap();
+    let (mut input, mut output) = (
+        program.stdin.take().unwrap(),
+        program.stdout.take().unwrap(),
+    );
+    let mut step = [0];
+    let mut next = |output: &mut dyn Read| output.read_exact(&mut step).unwrap();
+
+    next(&mut output);
+    let said = ear.said();
+    assert!(
+        said.iter().any(|what| matches!(what, What::Mapped { .. })),
+        "{said:?}"
+    );
+    assert!(
+        said.iter().any(|what| matches!(what, What::Write { .. })),
+        "flushed: {said:?}"
+    );
+    assert!(
+        !said
+            .iter()
+            .any(|what| matches!(what, What::Unmapped { .. })),
+        "{said:?}"
+    );
+    input.write_all(b"x").unwrap();
+    next(&mut output);
+    let said = ear.said();
+    assert!(
+        said.iter()
+            .any(|what| matches!(what, What::Unmapped { .. })),
+        "{said:?}"
+    );
+    input.write_all(b"x").unwrap();
+    assert!(program.wait().unwrap().success());
+}
+
+#[test]
+fn a_mapping_is_heard_of_again_by_the_next_coordinator() {
+    let script = "
+import mmap, sys
+f = open('a', 'r+b'); m = mmap.mmap(f.fileno(), 0)
+def step(): sys.stdout.write('x'); sys.stdout.flush(); sys.stdin.read(1)
+step(); m[0:4] = b'seen'; step()";
+    let mut ear = Ear::new();
+    ear.shell("head -c 9000 /dev/zero > a");
+    let mut command = ear.command("python3");
+    command.args(["-c", script]);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut program = command.spawn().unwrap();
+    let (mut input, mut output) = (
+        program.stdin.take().unwrap(),
+        program.stdout.take().unwrap(),
+    );
+    let mut step = [0];
+    output.read_exact(&mut step).unwrap();
+    ear.stop();
+    ear.start();
+    ear.hears_all_of(|_| {
+        input.write_all(b"x").unwrap();
+        output.read_exact(&mut step).unwrap();
+        input.write_all(b"x").unwrap();
+        assert!(program.wait().unwrap().success());
+    });
 }

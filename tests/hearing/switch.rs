@@ -74,7 +74,7 @@ fn off_is_silent_and_on_is_heard_at_once() {
     assert!(!ear.said().is_empty());
     ear.intake.as_ref().unwrap().set_switch(false);
     shell.does(&ear, "printf two > a; mv a b");
-    assert_eq!(ear.said(), []);
+    assert_eq!(ear.said_of_tree(), []);
     ear.intake.as_ref().unwrap().set_switch(true);
     ear.hears_all_of(|ear| shell.does(ear, "printf three >> b; mkdir c"));
     shell.ends();
@@ -86,7 +86,7 @@ fn a_device_that_is_added_is_heard_at_once() {
     ear.intake.as_ref().unwrap().set_devices(&[]).unwrap();
     let mut shell = Shell::new(&ear);
     shell.does(&ear, "exec 3> a; printf one >&3");
-    assert_eq!(ear.said(), []);
+    assert_eq!(ear.said_of_tree(), []);
     ear.intake
         .as_ref()
         .unwrap()
