@@ -23,6 +23,8 @@ const ASK_BYTES_MIN: u64 = 128 << 10;
 const REWRITTEN_BYTES_MIN: u64 = 1 << 20;
 /// How long a file that is being rewritten must have been left alone.
 const REST: Duration = Duration::from_millis(300);
+/// The same for one that has just lost most of its content.
+const REST_CUT_SHORT: Duration = Duration::from_millis(900);
 /// However often it is written to, it is looked at after this.
 const REST_MAX: Duration = Duration::from_secs(2);
 /// Rounds in which a file is looked for before everything is listed instead.
@@ -169,11 +171,17 @@ impl Round<'_> {
     /// Is it being rewritten, so that looking a little later costs less?
     fn rests(&self, entry: &DirtyFile, row: &FileRow, stat: &Stat) -> bool {
         let age = wall_clock().0.saturating_sub(stat.modified.0);
+        // A file that was cut short is about to be filled again.
+        let quiet = if stat.size < row.size / 2 {
+            REST_CUT_SHORT
+        } else {
+            REST
+        };
         !self.state.hurry
             && !row.staged
             && !entry.begun
             && is_heavy(&entry.dirt, row, stat)
-            && (0..REST.as_nanos() as i64).contains(&age)
+            && (0..quiet.as_nanos() as i64).contains(&age)
             && self.started.saturating_duration_since(entry.mark.since) < REST_MAX
     }
 
@@ -393,9 +401,13 @@ fn looks_written(row: &FileRow, stat: &Stat) -> bool {
 }
 
 /// Is most of a large file dirty?
-fn is_heavy(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
+pub(super) fn is_heavy(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
     let size = stat.size.max(row.size);
-    let dirty = if dirt.whole { size } else { dirt.ranges.bytes(size) };
+    let dirty = if dirt.whole {
+        size
+    } else {
+        dirt.ranges.bytes(size)
+    };
     dirty >= REWRITTEN_BYTES_MIN && dirty * 2 > size
 }
 

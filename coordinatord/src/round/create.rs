@@ -98,7 +98,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    fn create_regular(
+    pub(super) fn create_regular(
         &mut self,
         at: &At<'_>,
         name: &Name,

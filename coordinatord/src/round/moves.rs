@@ -4,11 +4,14 @@ use anyhow::Result;
 use everwrite_protocol::ids::{FileId, Name};
 use everwrite_protocol::wire::{BackupCommand, Kind};
 
-use super::Round;
+use super::content::is_heavy;
 use super::names::{At, Opened, Why};
+use super::{Round, SMALL_BYTES};
 use crate::index::FileRow;
 use crate::intake::OriginId;
 use crate::look::{Stat, stat_at};
+use crate::queue::DirtyFile;
+use crate::read::{OpenContent, open_content};
 
 impl Round<'_> {
     /// The name now means a file that was known under another name: a rename, or a new hard link.
@@ -38,11 +41,25 @@ impl Round<'_> {
                 .dirty(row.inode, why.mark, |dirt| dirt.attributes = true);
             return Ok(());
         }
+        if let Some(content) = self.unsent_content(at, name, row, stat) {
+            // What it replaces is the best base there is, and stays until all of it is there.
+            self.leave_old_names(at, name, row, why)?;
+            let base = match replaced {
+                Some(replaced) => self.state.index.file(replaced)?,
+                None => None,
+            };
+            return self.create_regular(at, name, &content, base, why);
+        }
         if let Some(replaced) = replaced {
             self.detach(at.file, name, replaced, why.mark.origin)?;
         }
         self.leave_old_names(at, name, row, why)?;
         self.attach(at.file, name, file, why.mark.origin)?;
+        // No recovery point may show the new name with less than the file had when it got it.
+        if let Some(entry) = self.state.queue.take_file(row.inode) {
+            self.note(entry.mark);
+            self.look_file(row.inode, entry, SMALL_BYTES)?;
+        }
         if stat.kind == Kind::Directory && self.has_rules(at.directory.place.root) {
             // Other rules may hold at the new place.
             self.state
@@ -53,6 +70,30 @@ impl Round<'_> {
             .queue
             .dirty(row.inode, why.mark, |dirt| dirt.attributes = true);
         Ok(())
+    }
+
+    /// The content of a file most of which the receiver does not have yet; what was known to be dirty
+    /// about it is forgotten, for all of it will be sent.
+    fn unsent_content(
+        &mut self,
+        at: &At<'_>,
+        name: &Name,
+        row: &FileRow,
+        stat: &Stat,
+    ) -> Option<OpenContent> {
+        let resting = self.state.resting.get(&row.inode).map(|(_, entry)| entry);
+        let queued = self.state.queue.file(row.inode);
+        let heavy = |entry: &DirtyFile| is_heavy(&entry.dirt, row, stat);
+        if stat.kind != Kind::Regular || !resting.is_some_and(heavy) && !queued.is_some_and(heavy) {
+            return None;
+        }
+        let content = open_content(at.directory, name).ok()?;
+        if !content.stat.is_file(row.inode, row.birth) {
+            return None;
+        }
+        self.state.resting.remove(&row.inode);
+        self.state.queue.take_file(row.inode);
+        Some(content)
     }
 
     /// Takes away the other names of a file that no longer mean it. A directory has just one name.
