@@ -4,7 +4,9 @@
 //! differs afterwards must have been told, down to the byte.
 
 mod calls;
+mod figures;
 mod library;
 mod programs;
 mod scene;
+mod surroundings;
 mod torture;
