@@ -74,6 +74,12 @@ pub(crate) enum Call {
     Truncate { file: Argument, size: Argument },
     /// Sets the size of a file.
     TruncatePath { path: Argument, size: Argument },
+    /// Adds to a file of accounts.
+    AppendPath { path: Argument },
+    /// Adds to the file of logins, `_PATH_WTMP`.
+    LogLogin,
+    /// Changes the file of users who are logged in, `_PATH_UTMP`.
+    LogUser,
     /// Allocates, punches or zeroes a range.
     Allocate {
         file: Argument,
@@ -290,6 +296,17 @@ pub(crate) fn before(call: Call, words: Arguments<'_>, pending: &mut Pending) {
                 change,
                 pending,
             );
+        }
+        Call::AppendPath { path } => {
+            content::change_at(At::here(words.text(path)), 0, Change::WHOLE, pending);
+        }
+        Call::LogLogin => {
+            let path = c"/var/log/wtmp".as_ptr();
+            content::change_at(At::here(path), 0, Change::WHOLE, pending);
+        }
+        Call::LogUser => {
+            let path = c"/var/run/utmp".as_ptr();
+            content::change_at(At::here(path), 0, Change::WHOLE, pending);
         }
         Call::Allocate {
             file,

@@ -43,6 +43,14 @@ hooks! { CONTENT:
     backtrace_symbols_fd -> Void = Write { to: 2, length: NONE };
     psiginfo -> Void = WriteError;
     herror -> Void = WriteError;
+    // These write to their files inside libc.
+    updwtmp -> Void = AppendPath { path: 0 };
+    updwtmpx -> Void = AppendPath { path: 0 };
+    logwtmp -> Void = LogLogin;
+    login -> Void = LogLogin;
+    logout -> Int = LogUser;
+    pututline -> Pointer = LogUser;
+    pututxline -> Pointer = LogUser;
     fsync -> Int = Sync;
     fdatasync -> Int = Sync;
     sync_file_range -> Int = Sync;

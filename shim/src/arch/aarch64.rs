@@ -219,6 +219,62 @@ macro_rules! export_alias {
 }
 pub(crate) use export_alias;
 
+/// Exports a function of the `printf` family, which can't go through the dispatcher: it makes a
+/// `va_list` (AAPCS64, appendix B) of what it was called with and calls the hooked function that takes
+/// one. `$fixed` is how many fixed words come before the variable ones.
+#[cfg(not(test))]
+macro_rules! export_printf {
+    ($name:ident, $target:literal, $list:literal, $fixed:literal) => {
+        const _: () = {
+            #[unsafe(no_mangle)]
+            #[unsafe(naked)]
+            unsafe extern "C" fn $name() {
+                core::arch::naked_asm!(
+                    ".cfi_startproc",
+                    "stp x29, x30, [sp, #-240]!",
+                    ".cfi_def_cfa_offset 240",
+                    ".cfi_offset x29, -240",
+                    ".cfi_offset x30, -232",
+                    // Saved words at sp + 48, up to 112; saved vectors up to 240.
+                    "stp x0, x1, [sp, #48]",
+                    "stp x2, x3, [sp, #64]",
+                    "stp x4, x5, [sp, #80]",
+                    "stp x6, x7, [sp, #96]",
+                    "stp q0, q1, [sp, #112]",
+                    "stp q2, q3, [sp, #144]",
+                    "stp q4, q5, [sp, #176]",
+                    "stp q6, q7, [sp, #208]",
+                    // The list at sp + 16: the caller's stack, the ends of both areas, what is left.
+                    "add x8, sp, #240",
+                    "str x8, [sp, #16]",
+                    "add x8, sp, #112",
+                    "str x8, [sp, #24]",
+                    "add x8, sp, #240",
+                    "str x8, [sp, #32]",
+                    "mov w8, {words}",
+                    "str w8, [sp, #40]",
+                    "mov w8, #-128",
+                    "str w8, [sp, #44]",
+                    concat!("add ", $list, ", sp, #16"),
+                    concat!("bl ", $target),
+                    "ldp x29, x30, [sp], #240",
+                    ".cfi_def_cfa_offset 0",
+                    ".cfi_restore x29",
+                    ".cfi_restore x30",
+                    "ret",
+                    ".cfi_endproc",
+                    words = const $fixed * 8 - 64,
+                )
+            }
+        };
+    };
+}
+
+#[cfg(not(test))]
+export_printf!(dprintf, "vdprintf", "x2", 2);
+#[cfg(not(test))]
+export_printf!(__dprintf_chk, "__vdprintf_chk", "x3", 3);
+
 /// Makes a hooked call, see [`crate::hook`]: `x16` holds the row, everything else is as the program's
 /// call left it. The arguments are kept in a [`Frame`](crate::hook::Frame) on the stack, as many as
 /// any hooked function has; no hooked function takes floating-point arguments or gives more than one

@@ -243,6 +243,60 @@ macro_rules! export_alias {
 }
 pub(crate) use export_alias;
 
+/// Exports a function of the `printf` family, which can't go through the dispatcher: it makes a
+/// `va_list` (System V psABI, 3.5.7) of what it was called with and calls the hooked function that
+/// takes one. `$fixed` is how many fixed words come before the variable ones.
+#[cfg(not(test))]
+macro_rules! export_printf {
+    ($name:ident, $target:literal, $list:literal, $fixed:literal) => {
+        const _: () = {
+            #[unsafe(no_mangle)]
+            #[unsafe(naked)]
+            unsafe extern "C" fn $name() {
+                core::arch::naked_asm!(
+                    ".cfi_startproc",
+                    "sub rsp, 216",
+                    ".cfi_def_cfa_offset 224",
+                    // The area of saved registers, 176 bytes, at rsp + 32.
+                    "mov [rsp + 48], rdx",
+                    "mov [rsp + 56], rcx",
+                    "mov [rsp + 64], r8",
+                    "mov [rsp + 72], r9",
+                    "test al, al",
+                    "je 2f",
+                    "movaps [rsp + 80], xmm0",
+                    "movaps [rsp + 96], xmm1",
+                    "movaps [rsp + 112], xmm2",
+                    "movaps [rsp + 128], xmm3",
+                    "movaps [rsp + 144], xmm4",
+                    "movaps [rsp + 160], xmm5",
+                    "movaps [rsp + 176], xmm6",
+                    "movaps [rsp + 192], xmm7",
+                    "2:",
+                    // The list at rsp + 8: offsets of the next words, the caller's stack, the area.
+                    "mov dword ptr [rsp + 8], {words}",
+                    "mov dword ptr [rsp + 12], 48",
+                    "lea rax, [rsp + 224]",
+                    "mov [rsp + 16], rax",
+                    "lea rax, [rsp + 32]",
+                    "mov [rsp + 24], rax",
+                    concat!("lea ", $list, ", [rsp + 8]"),
+                    concat!("call ", $target),
+                    "add rsp, 216",
+                    ".cfi_def_cfa_offset 8",
+                    "ret",
+                    ".cfi_endproc",
+                    words = const $fixed * 8,
+                )
+            }
+        };
+    };
+}
+#[cfg(not(test))]
+export_printf!(dprintf, "vdprintf", "rdx", 2);
+#[cfg(not(test))]
+export_printf!(__dprintf_chk, "__vdprintf_chk", "rcx", 3);
+
 /// Makes a hooked call, see [`crate::hook`]: `r11` holds the row, everything else is as the program's
 /// call left it. The arguments are kept in a [`Frame`](crate::hook::Frame) on the stack, as many as
 /// any hooked function has; no hooked function takes floating-point arguments (so `al` is 0 for those

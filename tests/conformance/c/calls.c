@@ -27,6 +27,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 #include <utime.h>
+#include <utmp.h>
+#include <utmpx.h>
 #include <sched.h>
 
 // Names that headers do not declare, or declare as something else.
@@ -44,6 +46,7 @@ int __fcntl(int, int, ...);
 off_t __lseek(int, off_t, int);
 int __vdprintf_chk(int, int, const char *, va_list);
 void closefrom(int);
+int __dprintf_chk(int, int, const char *, ...);
 
 static void must(long good, const char *what) {
     if (!good) { perror(what); exit(1); }
@@ -88,9 +91,11 @@ C(posix_fallocate, int f = new_file(); must(posix_fallocate(f, 0, 9000) == 0, "a
 C(ioctl, int f = new_file(), g = old_file(); struct file_clone_range r = {g, 0, 4096, 0}; ioctl(f, FICLONE, g); ioctl(f, FICLONERANGE, &r); MUST(write(f, "x", 1))) \
 C(vdprintf, int f = new_file(); print(f, "%d and %s", 5, "six"); print_chk(f, "%d and %s", 7, "eight"); MUST(close(f))) \
 C(dprintf, int f = new_file(); MUST(dprintf(f, "%d and %s and %f", 5, "six", 7.5)); MUST(dprintf(f, "%s\n", "more"))) \
+C(dprintf_chk, int f = new_file(); MUST(__dprintf_chk(f, 1, "%d %s %g %d %d %d %d %g %s", 1, "two", 3.5, 4, 5, 6, 7, 8.5, "nine")); MUST(dprintf(f, "%g %g %g %g %g %g %g %g %g %d %d %d %d %d", 1., 2., 3., 4., 5., 6., 7., 8., 9., 1, 2, 3, 4, 5))) \
+C(accounts, struct utmpx x = {.ut_type = USER_PROCESS}; struct utmp u = {.ut_type = USER_PROCESS}; MUST(close(new_file())); updwtmp("new", &u); updwtmpx("new", &x)) \
 C(psiginfo, to_stderr(); siginfo_t s = {.si_signo = SIGINT}; psiginfo(&s, "text"); psignal(SIGINT, "text")) \
 C(herror, to_stderr(); h_errno = HOST_NOT_FOUND; herror("text"); errno = ENOENT; perror("text")) \
-C(backtrace_symbols_fd, int f = new_file(); void *a[] = {(void *)new_file}; backtrace_symbols_fd(a, 1, f)) \
+C(backtrace_symbols_fd, int f = new_file(); void *a[] = {(void *)8}; backtrace_symbols_fd(a, 1, f)) \
 C(stdio, FILE *f = fopen("new", "w"); MUST_NOT_NULL(f); fputs("hello", f); fprintf(f, "%d", 5); MUST(fflush(f)); MUST(fseek(f, 10000, SEEK_SET)); fputc('x', f); MUST(fclose(f))) \
 C(stdio_rewrite, FILE *f = fopen64("old", "r+"); MUST_NOT_NULL(f); for (int i = 0; i < 5; i++) { MUST(fseek(f, i * 3000, SEEK_SET)); fputs("hello", f); char b[10]; MUST(fseek(f, 10, SEEK_CUR)); fread(b, 1, 10, f); MUST(fseek(f, 0, SEEK_CUR)); fputs("again", f); } MUST(fclose(f))) \
 C(stdio_append, FILE *f = fopen("old", "a"); MUST_NOT_NULL(f); fputs("hello", f); MUST(fclose(f))) \
