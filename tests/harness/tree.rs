@@ -54,7 +54,7 @@ impl Look {
     pub fn at(top: &Path) -> Self {
         let mut walk = Walk::default();
         walk.visit(top, Path::new("."));
-        Self(walk.entries)
+        walk.finish()
     }
 
     /// How many entries.
@@ -71,30 +71,38 @@ impl Look {
 #[derive(Default)]
 struct Walk {
     entries: BTreeMap<PathBuf, Entry>,
-    /// First name of each file that has several.
-    linked: HashMap<(u64, u64), PathBuf>,
+    /// Names of each file that has several; some may lie outside the tree.
+    linked: HashMap<(u64, u64), Vec<PathBuf>>,
 }
 
 impl Walk {
     fn visit(&mut self, path: &Path, name: &Path) {
         let metadata = path
             .symlink_metadata()
-            .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let mut look = look(path, &metadata);
-        if metadata.nlink() > 1 && !metadata.is_dir() {
-            let identity = (metadata.dev(), metadata.ino());
-            let first = self
-                .linked
-                .entry(identity)
-                .or_insert_with(|| name.to_owned());
-            look.insert("linked to".into(), format!("{}", first.display()));
-        }
-        self.entries.insert(name.to_owned(), look);
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        self.entries.insert(name.to_owned(), look(path, &metadata));
         if metadata.is_dir() {
             for child in children(path) {
                 self.visit(&path.join(&child), &name.join(&child));
             }
+        } else if metadata.nlink() > 1 {
+            let identity = (metadata.dev(), metadata.ino());
+            self.linked
+                .entry(identity)
+                .or_default()
+                .push(name.to_owned());
         }
+    }
+
+    /// With each file's names within the tree.
+    fn finish(mut self) -> Look {
+        for names in self.linked.values().filter(|names| names.len() > 1) {
+            for name in names {
+                let entry = self.entries.entry(name.clone()).or_default();
+                entry.insert("names".into(), format!("{names:?}"));
+            }
+        }
+        Look(self.entries)
     }
 }
 
