@@ -48,7 +48,7 @@ fn needs(plan: &Plan) -> impl Iterator<Item = Need> + '_ {
 }
 
 /// Reads what the plan needs, writes it and the WINDOW frame, durably. Returns the PREIMAGE frames.
-pub fn save<H: Homing>(
+pub(super) fn save<H: Homing>(
     plan: &Plan,
     last: SequenceNumber,
     directories: &mut Directories<'_, H>,
@@ -193,7 +193,7 @@ fn encode(value: &impl bincode::Encode) -> Result<Vec<u8>, StoreError> {
 }
 
 /// Where the saved bytes are, for each need of the plan.
-pub fn load(
+pub(super) fn load(
     plan: &Plan,
     frames: &[FramePosition],
     content: &mut LogContent,

@@ -15,7 +15,7 @@ const WINDOW_COMMANDS: usize = 16_384;
 
 /// Batches that are applied together.
 #[derive(Debug)]
-pub struct Window {
+pub(super) struct Window {
     /// The batches, in order; at least one.
     pub batches: Vec<WindowBatch>,
     /// Behind the last one's CUT.
@@ -24,7 +24,7 @@ pub struct Window {
 
 /// Which batches to take.
 #[derive(Clone, Copy, Debug)]
-pub enum Bound {
+pub(super) enum Bound {
     /// As many as a window may have, up to this one, which is stored.
     UpTo(SequenceNumber),
     /// Exactly up to this one: the window was under way before.
@@ -32,7 +32,7 @@ pub enum Bound {
 }
 
 /// Reads a window from `start`, behind the CUT of the last applied batch. `None`: nothing to apply.
-pub fn read_window(
+pub(super) fn read_window(
     segments: &Segments,
     start: LogPosition,
     applied: SequenceNumber,

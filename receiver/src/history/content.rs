@@ -109,12 +109,12 @@ impl Session {
         for (piece, place) in overlay.seen(range) {
             let reached = match place {
                 Some(Place::Log(frame, inner)) => {
-                    self.content.from_log(&piece, frame, inner, &mut found)?
+                    self.content.take_log(&piece, frame, inner, &mut found)?
                 }
                 Some(_) => piece.end,
                 None => self
                     .content
-                    .from_base(&read, &base, file, &piece, &mut found)?,
+                    .take_base(&read, &base, file, &piece, &mut found)?,
             };
             if reached < piece.end {
                 end = reached;
@@ -157,7 +157,7 @@ impl ContentReader {
         Ok(overlay)
     }
 
-    fn from_log(
+    fn take_log(
         &mut self,
         range: &Range<u64>,
         frame: crate::log::FramePosition,
@@ -175,7 +175,7 @@ impl ContentReader {
         Ok(range.start + length)
     }
 
-    fn from_base(
+    fn take_base(
         &mut self,
         read: &CatalogRead<'_>,
         base: &Base,
@@ -194,7 +194,7 @@ impl ContentReader {
                         continue;
                     };
                     let part = piece.offset..piece.offset + piece.length;
-                    let reached = self.from_log(&part, frame, inner, found)?;
+                    let reached = self.take_log(&part, frame, inner, found)?;
                     if reached < part.end {
                         return Ok(reached);
                     }

@@ -52,11 +52,8 @@ pub fn recover(
 ) -> Result<Recovered, StoreError> {
     let mut scan = Scan::new(segments.clone(), start);
     let mut found = Found::new(applied);
-    loop {
-        match scan.step()? {
-            Step::Frame(frame) => found.take(&frame),
-            Step::End | Step::Bad(..) => break,
-        }
+    while let Step::Frame(frame) = scan.step()? {
+        found.take(&frame);
     }
     let end = scan.position();
     refuse_damage(segments, end.frame())?;

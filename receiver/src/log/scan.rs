@@ -176,7 +176,7 @@ fn open<'a>(
 
 /// Reads the frame at `offset`, its body into `body`. The outer error is the disk's, the inner one
 /// says why the bytes are no frame. The chain is not looked at.
-pub fn read_frame(
+pub(super) fn read_frame(
     file: &File,
     offset: u32,
     body: &mut Vec<u8>,
@@ -200,7 +200,7 @@ pub fn read_frame(
 }
 
 /// Fills `buffer` from `offset`, or up to the end of the file; tells how much.
-pub fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(super) fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
         match file.read_at(&mut buffer[done..], offset + done as u64) {

@@ -14,6 +14,9 @@ use everwrite_protocol::wire::{Attributes, Kind, Xattr};
 use rustix::fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
+/// Longest value of an attribute, and longest list of names, that the kernel gives (64 KiB).
+const XATTR_BYTES_MAX: usize = 1 << 16;
+
 /// What this process may do to attributes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Privileges {
@@ -152,17 +155,14 @@ impl Node<'_> {
     }
 }
 
-/// Calls `read` with a buffer that is long enough: none first, since most files have nothing.
+/// Calls `read` with a buffer that is long enough. Never an empty one: rustix answers 0 to that.
 fn grown(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
-    let mut buffer = Vec::new();
+    let mut buffer = vec![0u8; 256];
     loop {
-        let length = read(&mut [])?;
-        if length == 0 {
-            return Ok(Vec::new());
-        }
-        buffer.resize(length, 0);
         match read(&mut buffer) {
-            Err(Errno::RANGE) => {}
+            Err(Errno::RANGE) if buffer.len() < XATTR_BYTES_MAX => {
+                buffer.resize(buffer.len() * 4, 0)
+            }
             done => {
                 buffer.truncate(done?);
                 return Ok(buffer);

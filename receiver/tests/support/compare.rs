@@ -13,7 +13,7 @@ use everwrite_receiver::store::SourceStore;
 use super::model::{File, Tree};
 
 /// The plain files below `mirror` are the model's.
-pub fn mirror(mirror: &Path, tree: &Tree) {
+pub(crate) fn mirror(mirror: &Path, tree: &Tree) {
     let mut found = BTreeMap::new();
     walk(mirror, mirror, &mut found);
     let paths = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
@@ -77,7 +77,7 @@ fn same_metadata(path: &Path, attributes: &Attributes, shown: &str) {
             .into_vec();
         assert_eq!(target, attributes.target, "{shown}");
     } else if let Some(xattr) = attributes.xattrs.first() {
-        let mut value = vec![0; 100];
+        let mut value = [0; 100];
         let length = rustix::fs::getxattr(path, "user.test", &mut value[..]).unwrap();
         assert_eq!(&value[..length], xattr.value, "{shown}: xattr");
     } else if matches!(attributes.kind, Kind::Regular | Kind::Directory) {
@@ -89,7 +89,7 @@ fn same_metadata(path: &Path, attributes: &Attributes, shown: &str) {
 }
 
 /// History shows the model's tree at a moment.
-pub fn history(store: &SourceStore, at: u64, tree: &Tree) {
+pub(crate) fn history(store: &SourceStore, at: u64, tree: &Tree) {
     let mut found = Vec::new();
     list(store, at, b"", &mut found);
     let mut found: BTreeMap<Vec<u8>, TreeEntry> = found.into_iter().collect();
@@ -175,7 +175,7 @@ fn same_bytes(found: &[u8], expected: &[u8], shown: &str) {
 }
 
 /// Every command made sense to the store.
-pub fn nothing_refused(source: &Path) {
+pub(crate) fn nothing_refused(source: &Path) {
     let catalog = Catalog::open_reader(&source.join("catalog.db")).unwrap();
     let refused = catalog.read().unwrap().refused(10).unwrap();
     assert!(refused.is_empty(), "{refused:?}");

@@ -9,11 +9,11 @@ use everwrite_protocol::wire::{Attributes, BackupCommand, Kind, Xattr};
 use super::Batch;
 use super::model::Model;
 
-pub type Step = [u16; 4];
+pub(crate) type Step = [u16; 4];
 
 /// Makes batches.
 #[derive(Default)]
-pub struct Generator {
+pub(crate) struct Generator {
     next_file: u64,
     clock: i64,
 }
@@ -27,7 +27,7 @@ struct Making<'m> {
 }
 
 impl Generator {
-    pub fn batch(&mut self, model: &Model, steps: &[Step]) -> Batch {
+    pub(crate) fn batch(&mut self, model: &Model, steps: &[Step]) -> Batch {
         let mut making = Making {
             model,
             batch: Batch::default(),
@@ -123,7 +123,7 @@ impl Generator {
         };
         let size = u64::from(c) % 9000;
         let file = self.create(making, Kind::Regular, size, 0o600 | (b & 0o177));
-        if c % 5 != 0 {
+        if !c.is_multiple_of(5) {
             making.write(file, 0, &bytes(c, size as usize));
         }
         making.attach(parent, name, file);
@@ -135,7 +135,7 @@ impl Generator {
         };
         let file = self.create(making, Kind::Directory, 0, 0o700 | (b & 0o77));
         making.attach(parent, name, file);
-        if b % 3 == 0 {
+        if b.is_multiple_of(3) {
             let inner = self.create(making, Kind::Regular, 100, 0o644);
             making.write(inner, 0, &bytes(b, 100));
             making.attach(file, self::name("inner"), inner);
@@ -219,7 +219,7 @@ impl Generator {
             return;
         }
         making.detach(&old);
-        if b % 2 == 0 {
+        if b.is_multiple_of(2) {
             making.detach(&over);
         } else {
             making.used_names.insert(over.clone());
@@ -296,7 +296,11 @@ impl Generator {
             return;
         }
         let old = making.model.files[&file].attributes.clone();
-        let size = if c % 4 == 0 { old.size / 2 } else { old.size };
+        let size = if c.is_multiple_of(4) {
+            old.size / 2
+        } else {
+            old.size
+        };
         let floor = if old.kind == Kind::Directory {
             0o700
         } else {
@@ -304,7 +308,7 @@ impl Generator {
         };
         let mut attributes = self.attributes_of(old.kind, size, floor | (b & 0o7077));
         attributes.device_number = old.device_number;
-        if matches!(old.kind, Kind::Regular | Kind::Directory) && c % 2 == 0 {
+        if matches!(old.kind, Kind::Regular | Kind::Directory) && c.is_multiple_of(2) {
             let value = bytes(c, usize::from(c) % 40);
             attributes.xattrs = vec![Xattr {
                 name: b"user.test".to_vec(),
@@ -486,7 +490,11 @@ fn bytes(seed: u16, length: usize) -> Vec<u8> {
             state ^= state << 13;
             state ^= state >> 17;
             state ^= state << 5;
-            if seed % 11 == 0 { 0 } else { state as u8 }
+            if seed.is_multiple_of(11) {
+                0
+            } else {
+                state as u8
+            }
         })
         .collect()
 }

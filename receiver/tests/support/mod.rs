@@ -2,9 +2,9 @@
 //! and comparison of mirror and history with the model.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-pub mod compare;
-pub mod generate;
-pub mod model;
+pub(crate) mod compare;
+pub(crate) mod generate;
+pub(crate) mod model;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,36 +15,36 @@ use everwrite_protocol::ids::{SequenceNumber, SourceId, Timestamp};
 use everwrite_protocol::wire::{BackupCommand, Cut, CutKind, Origin, Part};
 use everwrite_receiver::store::{SourceStore, StoreEvent};
 
-pub const SOURCE: SourceId = SourceId([7; 16]);
-pub const LONG: Duration = Duration::from_secs(60);
+pub(crate) const SOURCE: SourceId = SourceId([7; 16]);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// A batch: parts of commands with the payload of each.
 #[derive(Clone, Debug, Default)]
-pub struct Batch {
+pub(crate) struct Batch {
     pub parts: Vec<(Vec<BackupCommand>, Vec<u8>)>,
 }
 
 impl Batch {
-    pub fn commands(&self) -> impl Iterator<Item = (&BackupCommand, &[u8])> {
+    pub(crate) fn commands(&self) -> impl Iterator<Item = (&BackupCommand, &[u8])> {
         self.parts
             .iter()
             .flat_map(|(commands, payload)| commands.iter().map(|c| (c, &payload[..])))
     }
 
     /// The current part.
-    pub fn part(&mut self) -> &mut (Vec<BackupCommand>, Vec<u8>) {
+    pub(crate) fn part(&mut self) -> &mut (Vec<BackupCommand>, Vec<u8>) {
         if self.parts.is_empty() {
             self.parts.push(Default::default());
         }
         self.parts.last_mut().unwrap()
     }
 
-    pub fn push(&mut self, command: BackupCommand) {
+    pub(crate) fn push(&mut self, command: BackupCommand) {
         self.part().0.push(command);
     }
 }
 
-pub fn origin() -> Origin {
+pub(crate) fn origin() -> Origin {
     let (program, executable) = ("test".to_owned(), "/bin/test".to_owned());
     Origin {
         pid: 1,
@@ -55,7 +55,7 @@ pub fn origin() -> Origin {
     }
 }
 
-pub fn cut(sequence: u64, parts: usize) -> Cut {
+pub(crate) fn cut(sequence: u64, parts: usize) -> Cut {
     Cut {
         sequence: SequenceNumber(sequence),
         parts: parts as u32,
@@ -67,12 +67,12 @@ pub fn cut(sequence: u64, parts: usize) -> Cut {
 }
 
 /// Sends a batch; every other part is compressed.
-pub fn send(store: &SourceStore, sequence: u64, batch: &Batch) {
+pub(crate) fn send(store: &SourceStore, sequence: u64, batch: &Batch) {
     send_parts(store, sequence, batch);
     store.commit(cut(sequence, batch.parts.len())).unwrap();
 }
 
-pub fn send_parts(store: &SourceStore, sequence: u64, batch: &Batch) {
+pub(crate) fn send_parts(store: &SourceStore, sequence: u64, batch: &Batch) {
     for (number, (commands, payload)) in batch.parts.iter().enumerate() {
         let part = Part {
             sequence: SequenceNumber(sequence),
@@ -81,7 +81,7 @@ pub fn send_parts(store: &SourceStore, sequence: u64, batch: &Batch) {
             commands: commands.clone(),
         };
         let encoded = codec::encode(&part).unwrap();
-        let compressed = (sequence + number as u64) % 2 == 0;
+        let compressed = (sequence + number as u64).is_multiple_of(2);
         let sent = match compressed {
             true => zstd::bulk::compress(payload, 1).unwrap(),
             false => payload.clone(),
@@ -94,7 +94,7 @@ pub fn send_parts(store: &SourceStore, sequence: u64, batch: &Batch) {
 
 /// A directory in memory where there is one that knows extended attributes: these tests sync thousands
 /// of times, and none of them is about the disk.
-pub fn scratch() -> tempfile::TempDir {
+pub(crate) fn scratch() -> tempfile::TempDir {
     let memory = tempfile::tempdir_in("/dev/shm").ok().filter(|directory| {
         let flags = rustix::fs::XattrFlags::empty();
         rustix::fs::setxattr(directory.path(), "user.test", b"", flags).is_ok()
@@ -102,7 +102,7 @@ pub fn scratch() -> tempfile::TempDir {
     memory.unwrap_or_else(|| tempfile::tempdir().unwrap())
 }
 
-pub fn open(directory: &Path) -> Arc<SourceStore> {
+pub(crate) fn open(directory: &Path) -> Arc<SourceStore> {
     let events = |event| {
         // Nothing in these tests may stall; the store would try again for ever.
         if let StoreEvent::Stalled(reason) = event {
@@ -114,7 +114,7 @@ pub fn open(directory: &Path) -> Arc<SourceStore> {
 }
 
 /// Waits until a batch is stored and in the mirror.
-pub fn catch_up(store: &SourceStore, sequence: u64) {
+pub(crate) fn catch_up(store: &SourceStore, sequence: u64) {
     assert!(store.wait_stored(SequenceNumber(sequence), LONG));
     assert!(store.catch_up(LONG));
 }

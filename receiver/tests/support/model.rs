@@ -8,24 +8,24 @@ use everwrite_protocol::wire::{Attributes, BackupCommand, Kind};
 use super::Batch;
 
 #[derive(Clone, PartialEq, Debug)]
-pub struct File {
+pub(crate) struct File {
     pub attributes: Attributes,
     pub content: Vec<u8>,
     pub named: bool,
 }
 
 #[derive(Clone, Default, Debug)]
-pub struct Model {
+pub(crate) struct Model {
     pub files: BTreeMap<FileId, File>,
     pub names: BTreeMap<(FileId, Name), FileId>,
     pub highest: u64,
 }
 
 /// What can be seen of a source: path → file.
-pub type Tree = BTreeMap<Vec<u8>, (FileId, File)>;
+pub(crate) type Tree = BTreeMap<Vec<u8>, (FileId, File)>;
 
 impl Model {
-    pub fn apply(&mut self, batch: &Batch) {
+    pub(crate) fn apply(&mut self, batch: &Batch) {
         let before = self.clone();
         for (command, _) in batch.commands() {
             if let BackupCommand::Detach { parent, name, .. } = command {
@@ -173,7 +173,7 @@ impl Model {
         self.files.retain(|file, _| reached.contains(file));
     }
 
-    pub fn tree(&self) -> Tree {
+    pub(crate) fn tree(&self) -> Tree {
         let mut tree = Tree::new();
         let mut waiting = vec![(FileId::TOP, Vec::new())];
         while let Some((directory, path)) = waiting.pop() {

@@ -25,7 +25,7 @@ impl Carrier<'_> {
         }
         let spot = self.after.spot(step.file, &step.home)?;
         if step.arrive == Arrive::FromStaging {
-            self.from_staging(step, &spot)?;
+            self.leave_staging(step, &spot)?;
         }
         // Made now, or made before a crash, or lost by someone's meddling.
         match rustix::fs::mkdirat(&*spot.directory, &spot.name[..], Mode::RWXU) {
@@ -39,7 +39,7 @@ impl Carrier<'_> {
     pub(super) fn file(&mut self, step: &FileStep, unset: &mut Unset) -> Result<(), StepError> {
         let spot = self.after.spot(step.file, &step.home)?;
         if step.arrive == Arrive::FromStaging {
-            self.from_staging(step, &spot)?;
+            self.leave_staging(step, &spot)?;
         }
         match step.attributes.kind {
             Kind::Regular => self.regular(step, &spot, unset)?,
@@ -55,7 +55,7 @@ impl Carrier<'_> {
     }
 
     /// Missing in staging means that it came from there before a crash.
-    fn from_staging(&mut self, step: &FileStep, spot: &Spot) -> Result<(), StepError> {
+    fn leave_staging(&mut self, step: &FileStep, spot: &Spot) -> Result<(), StepError> {
         let staged = self.after.spot(step.file, &Home::Staging)?;
         let (from, to) = (&*staged.directory, &*spot.directory);
         match rustix::fs::renameat(from, &staged.name[..], to, &spot.name[..]) {

@@ -17,7 +17,7 @@ use crate::log::FramePosition;
 
 /// A window gone through up to some batch.
 #[derive(Debug)]
-pub struct Progress<'a, B> {
+pub(super) struct Progress<'a, B> {
     /// The tree now.
     pub view: View<'a, B>,
     /// What the catalog gets.
@@ -28,7 +28,7 @@ pub struct Progress<'a, B> {
 
 /// What the batch under way did to a file.
 #[derive(Debug, Default)]
-pub struct Touch {
+pub(super) struct Touch {
     /// Names it lost.
     pub closed: Vec<(FileId, Name)>,
     /// Names it got.
@@ -48,12 +48,12 @@ pub struct Touch {
 }
 
 /// Why a command is left out.
-pub type Refused = &'static str;
+pub(super) type Refused = &'static str;
 
 type Done<E> = Result<Result<(), Refused>, E>;
 
 /// One batch under way.
-pub struct BatchRun<'p, 'a, B> {
+pub(super) struct BatchRun<'p, 'a, B> {
     pub(super) progress: &'p mut Progress<'a, B>,
     pub(super) sequence: SequenceNumber,
     pub(super) touched: BTreeMap<FileId, Touch>,
@@ -70,7 +70,10 @@ macro_rules! refuse_unless {
 
 impl<'p, 'a, B: Before> BatchRun<'p, 'a, B> {
     /// Goes through `batch`.
-    pub fn run(progress: &'p mut Progress<'a, B>, batch: &WindowBatch) -> Result<(), B::Error> {
+    pub(super) fn run(
+        progress: &'p mut Progress<'a, B>,
+        batch: &WindowBatch,
+    ) -> Result<(), B::Error> {
         let sequence = batch.cut.cut.sequence;
         let mut run = Self {
             progress,

@@ -15,7 +15,7 @@ const LOG_ONLY_BYTES_MAX: u64 = 64 << 20;
 
 /// Where a changed file ends up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
+pub(super) enum End {
     /// There, in this way.
     Placed(Placed),
     /// Forgotten.
@@ -23,7 +23,7 @@ pub enum End {
 }
 
 /// Works out the steps.
-pub struct Outcome<'v, 'a, B> {
+pub(super) struct Outcome<'v, 'a, B> {
     view: &'v mut View<'a, B>,
     ends: BTreeMap<FileId, End>,
     steps: Steps,
@@ -32,7 +32,7 @@ pub struct Outcome<'v, 'a, B> {
 
 impl<'v, 'a, B: Before> Outcome<'v, 'a, B> {
     /// Steps, and where each changed file is afterwards.
-    pub fn of(
+    pub(super) fn of(
         view: &'v mut View<'a, B>,
         superseded: &[Superseded],
     ) -> Result<(Steps, BTreeMap<FileId, End>), B::Error> {

@@ -9,11 +9,11 @@ use super::before::{Before, Placed};
 use super::content::Content;
 
 /// Deepest tree, in directories. Limits what a hostile source can make us walk.
-pub const DEPTH_MAX: usize = 2048;
+pub(super) const DEPTH_MAX: usize = 2048;
 
 /// Where a file is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Life {
+pub(super) enum Life {
     /// Never had a name.
     Staged,
     /// Has one, or had one when the batch began.
@@ -28,7 +28,7 @@ pub enum Life {
 
 /// What a file's names lead to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Standing {
+pub(super) enum Standing {
     /// Up to the top: it is in the tree.
     Alive,
     /// Up to a staged directory, or it is staged itself.
@@ -41,7 +41,7 @@ pub enum Standing {
 
 /// A file as it is now.
 #[derive(Clone, Debug)]
-pub struct FileView {
+pub(super) struct FileView {
     /// Where it was before the window; `None`: created in it.
     pub before: Option<Placed>,
     /// Names before the window.
@@ -64,7 +64,7 @@ pub struct FileView {
 
 impl FileView {
     /// A file created in the window.
-    pub fn created(file: FileId, attributes: Attributes, born: SequenceNumber) -> Self {
+    pub(super) fn created(file: FileId, attributes: Attributes, born: SequenceNumber) -> Self {
         let regular = attributes.kind == Kind::Regular;
         let content = regular.then(|| Content::created(file, attributes.size, born));
         Self {
@@ -81,7 +81,7 @@ impl FileView {
     }
 
     /// Did the window change anything of it?
-    pub fn changed(&self) -> bool {
+    pub(super) fn changed(&self) -> bool {
         self.before.is_none()
             || self.attributes_changed
             || self.content.is_some()
@@ -92,7 +92,7 @@ impl FileView {
 
 /// The tree now.
 #[derive(Debug)]
-pub struct View<'a, B> {
+pub(super) struct View<'a, B> {
     /// The state before the window.
     pub before: &'a B,
     files: BTreeMap<FileId, FileView>,
@@ -104,7 +104,7 @@ pub struct View<'a, B> {
 
 impl<'a, B: Before> View<'a, B> {
     /// Nothing changed yet.
-    pub fn new(before: &'a B) -> Self {
+    pub(super) fn new(before: &'a B) -> Self {
         Self {
             before,
             files: BTreeMap::new(),
@@ -114,12 +114,12 @@ impl<'a, B: Before> View<'a, B> {
     }
 
     /// Adds a file created in the window.
-    pub fn insert(&mut self, file: FileId, view: FileView) {
+    pub(super) fn insert(&mut self, file: FileId, view: FileView) {
         self.files.insert(file, view);
     }
 
     /// A file; `None`: there is none by this id.
-    pub fn file(&mut self, file: FileId) -> Result<Option<&mut FileView>, B::Error> {
+    pub(super) fn file(&mut self, file: FileId) -> Result<Option<&mut FileView>, B::Error> {
         if !self.files.contains_key(&file)
             && let Some(view) = self.load(file)?
         {
@@ -154,7 +154,7 @@ impl<'a, B: Before> View<'a, B> {
     }
 
     /// The highest id among the files created in the window; 0: none was.
-    pub fn highest_file(&self) -> FileId {
+    pub(super) fn highest_file(&self) -> FileId {
         let born = self
             .files
             .iter()
@@ -164,22 +164,22 @@ impl<'a, B: Before> View<'a, B> {
     }
 
     /// Every file looked at so far.
-    pub fn into_files(self) -> BTreeMap<FileId, FileView> {
+    pub(super) fn into_files(self) -> BTreeMap<FileId, FileView> {
         self.files
     }
 
     /// A file looked at before.
-    pub fn seen(&self, file: FileId) -> Option<&FileView> {
+    pub(super) fn seen(&self, file: FileId) -> Option<&FileView> {
         self.files.get(&file)
     }
 
     /// Ids of the files looked at so far.
-    pub fn seen_files(&self) -> Vec<FileId> {
+    pub(super) fn seen_files(&self) -> Vec<FileId> {
         self.files.keys().copied().collect()
     }
 
     /// Who has this name now.
-    pub fn child(&self, parent: FileId, name: &Name) -> Result<Option<FileId>, B::Error> {
+    pub(super) fn child(&self, parent: FileId, name: &Name) -> Result<Option<FileId>, B::Error> {
         if let Some(now) = self.names.get(&parent).and_then(|names| names.get(name)) {
             return Ok(*now);
         }
@@ -190,7 +190,7 @@ impl<'a, B: Before> View<'a, B> {
     }
 
     /// Gives the name to the file.
-    pub fn open(&mut self, parent: FileId, name: &Name, file: FileId) {
+    pub(super) fn open(&mut self, parent: FileId, name: &Name, file: FileId) {
         self.names
             .entry(parent)
             .or_default()
@@ -202,7 +202,7 @@ impl<'a, B: Before> View<'a, B> {
     }
 
     /// Takes the name from the file.
-    pub fn close(&mut self, parent: FileId, name: &Name, file: FileId) {
+    pub(super) fn close(&mut self, parent: FileId, name: &Name, file: FileId) {
         self.names
             .entry(parent)
             .or_default()
@@ -214,7 +214,7 @@ impl<'a, B: Before> View<'a, B> {
     }
 
     /// Does a directory hold any name now?
-    pub fn has_children(&self, parent: FileId) -> Result<bool, B::Error> {
+    pub(super) fn has_children(&self, parent: FileId) -> Result<bool, B::Error> {
         let born = self
             .files
             .get(&parent)
@@ -232,7 +232,7 @@ impl<'a, B: Before> View<'a, B> {
     }
 
     /// What the file's names lead to, and how deep that is.
-    pub fn standing(&mut self, file: FileId) -> Result<(Standing, usize), B::Error> {
+    pub(super) fn standing(&mut self, file: FileId) -> Result<(Standing, usize), B::Error> {
         let mut at = file;
         for depth in 0..=DEPTH_MAX {
             if at == FileId::TOP {
@@ -274,7 +274,7 @@ impl<'a, B: Before> View<'a, B> {
     }
 
     /// Is `file` at or above `directory`?
-    pub fn encloses(&mut self, file: FileId, directory: FileId) -> Result<bool, B::Error> {
+    pub(super) fn encloses(&mut self, file: FileId, directory: FileId) -> Result<bool, B::Error> {
         let mut at = directory;
         for _ in 0..=DEPTH_MAX {
             if at == file {
