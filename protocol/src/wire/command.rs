@@ -108,7 +108,8 @@ pub enum BackupCommand {
         /// Who did it.
         origin: u16,
     },
-    /// Takes a name away.
+    /// Takes a name away. Names that were there before the batch go first, whatever comes before them
+    /// in it; one that the batch itself gave goes in its turn.
     Detach {
         /// Directory.
         parent: FileId,

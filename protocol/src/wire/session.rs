@@ -83,7 +83,9 @@ pub enum Refusal {
     #[error("the receiver's store has failed; see its log")]
     Store,
     /// The store can't take anything for now, and has not written all that it took before.
-    #[error("the receiver can't store anything now (disk full?); it goes on by itself when there is room")]
+    #[error(
+        "the receiver can't store anything now (disk full?); it goes on by itself when there is room"
+    )]
     Stalled,
 }
 

@@ -1,10 +1,11 @@
 //! Goes through the commands of one batch.
 //!
-//! Detaches take effect first (they speak of the names before the batch), then everything else in
-//! order; who lost the last name is dead when the batch is over. A command that makes no sense in the
+//! Detaches of names that were there before the batch take effect first, then everything else in order,
+//! also detaches of names that the batch itself gave; who lost the last name is dead when the batch is
+//! over. A command that makes no sense in the
 //! state it meets is left out and noted: a batch that was acknowledged must not be able to stop us.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use everwrite_protocol::ids::{FileId, Name, SequenceNumber};
 use everwrite_protocol::wire::{Attributes, BackupCommand, Kind};
@@ -57,6 +58,8 @@ pub(super) struct BatchRun<'p, 'a, B> {
     pub(super) progress: &'p mut Progress<'a, B>,
     pub(super) sequence: SequenceNumber,
     pub(super) touched: BTreeMap<FileId, Touch>,
+    /// Detaches, by part and command, of names that were not there before the batch.
+    later: BTreeSet<(u32, u32)>,
 }
 
 /// Refuses the command by returning from the function.
@@ -79,18 +82,35 @@ impl<'p, 'a, B: Before> BatchRun<'p, 'a, B> {
             progress,
             sequence,
             touched: BTreeMap::new(),
+            later: BTreeSet::new(),
         };
-        for detaches in [true, false] {
-            for part in &batch.parts {
-                run.part(part, detaches)?;
-            }
+        for part in &batch.parts {
+            run.detaches(part)?;
+        }
+        for part in &batch.parts {
+            run.in_order(part)?;
         }
         run.finish()
     }
 
-    fn part(&mut self, part: &WindowPart, detaches: bool) -> Result<(), B::Error> {
-        for (index, command) in part.part.commands.iter().enumerate() {
-            if matches!(command, BackupCommand::Detach { .. }) != detaches {
+    /// Detaches what was there before the batch.
+    fn detaches(&mut self, part: &WindowPart) -> Result<(), B::Error> {
+        for (index, command) in commands(part) {
+            if let BackupCommand::Detach { parent, name, .. } = command {
+                let origin = self.origin(part, command);
+                if self.detach(*parent, name, origin)?.is_err() {
+                    self.later.insert((part.part.part, index));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn in_order(&mut self, part: &WindowPart) -> Result<(), B::Error> {
+        for (index, command) in commands(part) {
+            let done_first = matches!(command, BackupCommand::Detach { .. })
+                && !self.later.contains(&(part.part.part, index));
+            if done_first {
                 continue;
             }
             let origin = self.origin(part, command);
@@ -98,7 +118,7 @@ impl<'p, 'a, B: Before> BatchRun<'p, 'a, B> {
                 self.progress.rows.refuse(RefusedRow {
                     sequence: self.sequence,
                     part: part.part.part,
-                    command: index as u32,
+                    command: index,
                     reason,
                 });
             }
@@ -417,4 +437,9 @@ impl<'p, 'a, B: Before> BatchRun<'p, 'a, B> {
         self.touched.remove(&file);
         Ok(Ok(()))
     }
+}
+
+/// The commands of a part with their numbers.
+fn commands(part: &WindowPart) -> impl Iterator<Item = (u32, &BackupCommand)> {
+    (0..).zip(&part.part.commands)
 }
