@@ -45,7 +45,7 @@ impl Ear {
             hints,
             runtime,
         };
-        // The page exists already: no look for programs that came too early.
+        // The switch is on already: no look for programs that came too early.
         ear.start();
         ear.stop();
         ear.start();

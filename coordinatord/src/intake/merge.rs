@@ -238,6 +238,11 @@ impl Merge {
         self.add_everything(origin, at);
     }
 
+    /// Adds a look at everything that no loss asks for.
+    pub(super) fn look_everywhere(&mut self, at: Instant) {
+        self.everything = self.everything.or(Some((OriginId::SCAN, at)));
+    }
+
     fn add_everything(&mut self, origin: OriginId, at: Instant) {
         self.losses += 1;
         self.everything = self.everything.or(Some((origin, at)));

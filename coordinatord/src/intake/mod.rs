@@ -75,14 +75,13 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Makes `run_directory` where it is missing, takes over the policy page in it (a new epoch, the
-    /// switch off, no device watched) and listens. Hints go to `hints`; when nobody receives them any
+    /// Makes `run_directory` where it is missing, takes over the policy page in it (a new epoch; switch
+    /// and devices as they were, off and none when it is new) and listens. Hints go to `hints`; when nobody receives them any
     /// more, the intake goes deaf.
     pub fn start(run_directory: &Path, hints: Sender<Vec<Hint>>) -> Result<Self, IntakeError> {
         let claim = socket::claim(run_directory)?;
         let listener = socket::listen(run_directory, &claim)?;
         let policy = Arc::new(Policy::open(run_directory)?);
-        let is_new = policy.is_new();
         let (news, heard) = mpsc::channel();
         let hall = Hall {
             policy,
@@ -111,9 +110,6 @@ impl Intake {
         };
         intake.spawn("intake-reader", move || reader.run())?;
         intake.spawn("intake-door", move || door.run())?;
-        if is_new {
-            intake.hall.tell(News::Latecomers);
-        }
         Ok(intake)
     }
 
@@ -123,9 +119,12 @@ impl Intake {
         self.hall.policy.set_devices(devices)
     }
 
-    /// The switch. Off at start; when off, every hook passes straight through.
+    /// The switch. When off, every hook passes straight through. Some time after it was turned on
+    /// everything is to be looked at: calls that programs began before were not announced.
     pub fn set_switch(&self, on: bool) {
-        self.hall.policy.set_switch(on);
+        if self.hall.policy.set_switch(on) {
+            self.hall.tell(News::Latecomers);
+        }
     }
 
     /// Returns when every hint of a call that returned before now has been sent to the channel.

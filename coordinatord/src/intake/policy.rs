@@ -4,6 +4,9 @@
 //! again *in place* at the next start (a new file would leave running programs looking at a dead
 //! one), and a new page appears under its name only when it is whole.
 //!
+//! A coordinator that ends or starts leaves the switch and the devices as they are: a call that a
+//! program began in between finds afterwards that the epoch has changed, and is told once more.
+//!
 //! Every change keeps a reader in the middle of it on the safe side: a device that stays watched is
 //! never missing from the list for a moment, and a device that is added raises the epoch, because
 //! shims remember which descriptors were none of their business.
@@ -13,7 +16,7 @@ use std::io::{self, Read};
 use std::mem::offset_of;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::{Mutex, PoisonError};
 
 use everwrite_protocol::local::{
@@ -28,40 +31,31 @@ use super::memory::Shared;
 /// The page of this coordinator, mapped.
 pub(super) struct Policy {
     page: Shared<PolicyPage>,
-    is_new: bool,
     /// Held while the list of devices is rewritten.
     writing: Mutex<()>,
 }
 
 impl Policy {
-    /// Takes over the page in `run_directory`, or makes one: a new epoch, alive, the switch off, no
-    /// device watched.
+    /// Takes over the page in `run_directory`, or makes one: a new epoch, alive. A new page has the
+    /// switch off and watches no device.
     pub(super) fn open(run_directory: &Path) -> Result<Self, IntakeError> {
         let path = run_directory.join(POLICY_FILE_NAME);
         Self::begin(&path).map_err(|source| IntakeError::Policy { path, source })
     }
 
     fn begin(path: &Path) -> io::Result<Self> {
-        let (page, is_new) = match reuse(path)? {
-            Some(page) => (page, false),
-            None => (create(path)?, true),
+        let page = match reuse(path)? {
+            Some(page) => page,
+            None => create(path)?,
         };
         let policy = Self {
             page,
-            is_new,
             writing: Mutex::new(()),
         };
-        policy.page.switch_on.store(0, Release);
         policy.page.hold.store(0, Release);
-        policy.page.device_count.store(0, Release);
         policy.beat();
         policy.renew_epoch()?;
         Ok(policy)
-    }
-
-    /// Is the page new? Programs that run already may have found none, or have mapped another.
-    pub(super) fn is_new(&self) -> bool {
-        self.is_new
     }
 
     /// Tells every shim that this coordinator lives.
@@ -74,9 +68,10 @@ impl Policy {
         self.page.epoch.load(Acquire)
     }
 
-    /// Off: every hook passes straight through.
-    pub(super) fn set_switch(&self, on: bool) {
-        self.page.switch_on.store(u32::from(on), Release);
+    /// Off: every hook passes straight through. True when the switch was off until now and is on.
+    pub(super) fn set_switch(&self, on: bool) -> bool {
+        let was_on = self.page.switch_on.swap(u32::from(on), AcqRel) != 0;
+        on && !was_on
     }
 
     /// Watches exactly `devices` (`st_dev`), or as many of them as there is room for.
@@ -103,7 +98,6 @@ impl Policy {
 
     /// Says that nobody is alive any more, without waiting for the heartbeat to grow stale.
     pub(super) fn farewell(&self) {
-        self.page.switch_on.store(0, Release);
         self.page.heartbeat_s.store(0, Release);
     }
 
@@ -270,8 +264,8 @@ mod tests {
             second.epoch(),
             "a program that mapped the old page sees it"
         );
-        assert_eq!(second.page.switch_on.load(Acquire), 0);
-        assert!(watched(&second).is_empty());
+        assert!(!second.set_switch(true), "it was on all the time");
+        assert_eq!(watched(&second), [1, 2]);
     }
 
     #[test]

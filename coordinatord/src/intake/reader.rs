@@ -231,6 +231,9 @@ impl Reader {
         if self.unheard.is_due(now, hurry, ProcessKey::exists) {
             self.merge.add(OriginId::SCAN, now, What::Everything);
         }
+        if self.unheard.latecomers_are_due(now) {
+            self.merge.look_everywhere(now);
+        }
     }
 
     /// Sends what is due if there is room in the channel, and answers barriers when nothing waits.

@@ -26,8 +26,6 @@ struct World {
 impl World {
     fn new(channel: usize) -> Self {
         let home = tempfile::tempdir().unwrap();
-        // A page that is not new has no latecomers.
-        Policy::open(home.path()).unwrap();
         let (sender, hints) = mpsc::channel(channel);
         let intake = Intake::start(home.path(), sender).unwrap();
         Self {
@@ -314,13 +312,13 @@ async fn one_process_can_not_take_all_the_room() {
 }
 
 #[tokio::test]
-async fn a_new_page_is_followed_by_a_look_for_latecomers() {
-    let home = tempfile::tempdir().unwrap();
-    let (sender, mut hints) = mpsc::channel(8);
-    let intake = Intake::start(home.path(), sender).unwrap();
-    let first = hints.recv().await.unwrap();
-    assert_eq!(first[0].what, What::Everything);
-    drop(intake);
+async fn the_switch_is_followed_by_a_look_for_latecomers() {
+    let mut world = World::new(8);
+    world.intake.set_switch(true);
+    assert_eq!(world.next().await[0].what, What::Everything);
+    assert_eq!(world.intake.statistics().lost, 0);
+    world.intake.set_switch(true);
+    assert_eq!(world.barrier().await, []);
 }
 
 #[tokio::test]

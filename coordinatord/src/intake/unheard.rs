@@ -13,7 +13,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Programs remembered. Beyond, the list counts as full until all on it have ended.
 const PROGRAMS_MAX: usize = 16 * 1024;
-/// Programs without a policy page look for one so often, at most; with some time to act on it.
+/// Programs that found no policy page look for one once a second; then what they are about to do takes
+/// some time.
 const LATECOMERS_AFTER: Duration = Duration::from_secs(2);
 
 /// What becomes of the changes that a program makes while it is not heard.
@@ -64,7 +65,8 @@ impl Unheard {
         }
     }
 
-    /// Programs that run may find a new policy page only in a while; till then nobody hears them.
+    /// Programs that run may not know yet that somebody listens, or are in calls that they began
+    /// before.
     pub(super) fn expect_latecomers(&mut self, now: Instant) {
         self.latecomers_at = Some(now + LATECOMERS_AFTER);
     }
@@ -81,9 +83,8 @@ impl Unheard {
         hurry: bool,
         exists: impl Fn(ProcessKey) -> bool,
     ) -> bool {
-        let late = self.latecomers_at.take_if(|at| *at <= now).is_some();
         if self.is_empty() || !(hurry || now >= self.check_at) {
-            return late;
+            return false;
         }
         self.check_at = now + CHECK_INTERVAL;
         let before = self.programs.len();
@@ -96,7 +97,12 @@ impl Unheard {
         if due {
             self.look_at = now + LOOK_INTERVAL;
         }
-        due || late
+        due
+    }
+
+    /// Is everything to be looked at for the sake of latecomers?
+    pub(super) fn latecomers_are_due(&mut self, now: Instant) -> bool {
+        self.latecomers_at.take_if(|at| *at <= now).is_some()
     }
 
     /// Is there anything that only time brings?
@@ -174,8 +180,8 @@ mod tests {
         let start = Instant::now();
         let mut unheard = Unheard::new(start);
         unheard.expect_latecomers(start);
-        assert!(unheard.is_waiting() && !unheard.is_due(start, true, |_| true));
-        assert!(unheard.is_due(start + LATECOMERS_AFTER, false, |_| true));
+        assert!(unheard.is_waiting() && !unheard.latecomers_are_due(start));
+        assert!(unheard.latecomers_are_due(start + LATECOMERS_AFTER));
         assert!(!unheard.is_waiting());
     }
 }
