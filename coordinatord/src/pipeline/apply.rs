@@ -123,12 +123,11 @@ impl Pipeline {
     }
 
     fn switch(&mut self, on: bool) {
-        if on && !self.switch_on && self.connection.is_ready() {
-            if let Err(error) = self.begin_scan(ScanReason::Gap) {
-                self.failure = Some(format!("{error:#}"));
-            }
-        }
+        let begins = on && !self.switch_on && self.connection.is_ready();
         self.switch_on = on;
+        if begins && let Err(error) = self.begin_scan(ScanReason::Gap) {
+            self.failure = Some(format!("{error:#}"));
+        }
     }
 
     fn reconcile(
