@@ -85,6 +85,10 @@ impl Listener {
             };
             match end {
                 Ok(()) => tracing::debug!(%from, "connection ended"),
+                // Whoever looks whether somebody listens leaves before it says anything.
+                Err(error @ SessionError::Handshake(_)) => {
+                    tracing::debug!(%from, "connection ended: {error}");
+                }
                 Err(error) => tracing::info!(%from, "connection ended: {error}"),
             }
         }
@@ -98,14 +102,15 @@ async fn handle(
     registrar: Arc<Registrar>,
     sources: &Arc<Sources>,
 ) -> Result<(), SessionError> {
-    let io = |error: io::Error| SessionError::Transport(error.into());
-    stream.set_nodelay(true).map_err(io)?;
+    stream.set_nodelay(true).map_err(SessionError::Handshake)?;
     let stream = timeout(GREETING_MAX, acceptor.accept(stream))
         .await
-        .map_err(|_| io(io::ErrorKind::TimedOut.into()))?
-        .map_err(io)?;
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        .map_err(SessionError::Handshake)?;
+    let no_certificate = || io::Error::other("the peer showed no certificate");
     let fingerprint = tls::peer_fingerprint(stream.get_ref().1)
-        .ok_or_else(|| io(io::Error::other("the peer showed no certificate")))?;
+        .ok_or_else(no_certificate)
+        .map_err(SessionError::Handshake)?;
     let caller = Caller::Certificate {
         fingerprint,
         from: from.ip(),

@@ -47,6 +47,9 @@ pub enum Caller {
 /// How a session ended, other than by the coordinator leaving.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
+    /// It never came to a first frame.
+    #[error("TLS handshake: {0}")]
+    Handshake(std::io::Error),
     /// The line, or the peer on it.
     #[error(transparent)]
     Transport(#[from] TransportError),
