@@ -6,7 +6,7 @@ use core::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
 use crate::place::At;
 use crate::range::{self, Change};
-use crate::{content, decode, descriptor, mapping, message, names, process, run, spawn};
+use crate::{aio, content, decode, descriptor, mapping, message, names, process, run, spawn};
 
 /// Length of a write that is not known before the call, or "to the end of the file".
 pub(crate) const UNKNOWN: u64 = u64::MAX;
@@ -93,6 +93,12 @@ pub(crate) enum Call {
     Attributes(Argument),
     /// Changes the attributes of a file.
     AttributesAt(Path, Links),
+    /// Begins an asynchronous write.
+    WriteLater,
+    /// Asks for the result of an asynchronous call.
+    WriteResult,
+    /// Asks whether an asynchronous call goes on.
+    WriteState,
     /// Asks for durability.
     Sync,
     /// Makes, or may make, a name.
@@ -244,6 +250,10 @@ pub(crate) enum Then {
         directory: everwrite_protocol::local::Inode,
         opens: bool,
     },
+    /// Negative: this asynchronous call has not begun.
+    Begun(*const c_void),
+    /// It is an error number: of this asynchronous call, which has ended unless it is in progress.
+    Asked(*const c_void),
     /// It is the address of this mapping.
     Mapped(mapping::Mapped),
     /// These mappings have gone.
@@ -327,6 +337,14 @@ pub(crate) fn before(call: Call, words: Arguments<'_>, pending: &mut Pending) {
         Call::AttributesAt(path, links) => {
             content::attributes_at(words.at(path), links.flags(words), pending);
         }
+        Call::WriteLater => {
+            pending.then = Then::Begun(words.memory(0));
+            // SAFETY: the argument of `aio_write`, which asks for the same.
+            unsafe { aio::begin(words.memory(0)) };
+        }
+        // SAFETY: the argument of `aio_return`, which asks for the same.
+        Call::WriteResult => unsafe { aio::end(words.memory(0)) },
+        Call::WriteState => pending.then = Then::Asked(words.memory(0)),
         Call::Sync => content::change(words.int(0), Change::SYNC, pending),
         Call::Map => mapping::map(
             words.int(4),
@@ -412,6 +430,8 @@ fn before_process(call: Call, words: Arguments<'_>) {
 }
 
 const STDERR: c_int = 2;
+/// `EINPROGRESS`.
+const IN_PROGRESS: isize = 115;
 
 impl Links {
     fn flags(self, words: Arguments<'_>) -> c_int {
@@ -433,10 +453,14 @@ pub(crate) fn after(pending: &Pending, result: isize) {
         Then::Descriptor => descriptor::forget(result as c_int),
         Then::Stream => names::after_stream(result),
         Then::Forget(descriptor) => descriptor::forget(descriptor),
+        // SAFETY: the argument of `aio_write`.
+        Then::Begun(block) if result < 0 => unsafe { aio::end(block) },
+        // SAFETY: the argument of `aio_error`.
+        Then::Asked(block) if result != IN_PROGRESS => unsafe { aio::end(block) },
         Then::Mapped(ref mapped) => mapping::after(mapped, result),
         Then::Unmapped(unmapped) => mapping::after_unmap(unmapped, result),
         Then::Unexpected { opens } => names::after_unexpected(opens, result),
-        Then::Nothing => {}
+        Then::Begun(_) | Then::Asked(_) | Then::Nothing => {}
     }
     match &pending.change {
         Announced::Nothing => {}

@@ -5,7 +5,7 @@ use core::ffi::{c_int, c_ulong, c_void};
 use everwrite_protocol::local::segment::operation;
 
 use crate::call::{Announced, Pending, Then, UNKNOWN};
-use crate::descriptor;
+use crate::descriptor::{self, Known};
 use crate::place::{self, At};
 use crate::range::{self, Change};
 use crate::{names, policy, process, run};
@@ -94,13 +94,21 @@ pub(crate) fn begin_write_at(descriptor: c_int, offset: i64, length: u64) -> Opt
 #[inline(never)]
 fn begin_at(descriptor: c_int, offset: i64, length: u64) -> Option<range::Ticket> {
     let (page, known) = descriptor::watched(descriptor)?;
-    let change = match u64::try_from(offset) {
+    Some(range::announce(
+        page,
+        known.file,
+        change_at_offset(&known, offset, length),
+    ))
+}
+
+/// What a write at an offset changes.
+pub(crate) fn change_at_offset(known: &Known, offset: i64, length: u64) -> Change {
+    match u64::try_from(offset) {
         _ if known.appends() => Change::new(operation::APPEND, 0, length),
         Ok(offset) => Change::write(offset, length),
         // The call will fail.
         Err(_) => Change::WHOLE,
-    };
-    Some(range::announce(page, known.file, change))
+    }
 }
 
 /// A write returned with how much it wrote.

@@ -37,6 +37,7 @@
     )
 )]
 
+mod aio;
 mod arch;
 mod attach;
 mod call;

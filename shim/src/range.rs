@@ -192,6 +192,22 @@ impl Ticket {
         }
     }
 
+    /// Stamp of the attachment that it was announced under; 0: none.
+    pub(crate) fn stamp(&self) -> u64 {
+        match self.place {
+            Place::Slot { lane, .. } | Place::Hull(lane) => lane.stamp(),
+            Place::Memory | Place::Nowhere => 0,
+        }
+    }
+
+    /// The call returned, if this is still the process that announced it under `stamp`: a `fork` child
+    /// has the ticket, but neither the segment nor the call.
+    pub(crate) fn done_under(&self, stamp: u64) {
+        if self.stamp() == stamp {
+            self.done();
+        }
+    }
+
     /// The slot, for whoever wants to go on using it.
     pub(crate) fn slot(&self) -> Option<(&'static RangeSlot, u64, Lane)> {
         match self.place {

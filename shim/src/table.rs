@@ -43,6 +43,9 @@ hooks! { CONTENT:
     backtrace_symbols_fd -> Void = Write { to: 2, length: NONE };
     psiginfo -> Void = WriteError;
     herror -> Void = WriteError;
+    aio_write | aio_write64 -> Int = WriteLater;
+    aio_error | aio_error64 -> Int = WriteState;
+    aio_return | aio_return64 -> Word = WriteResult;
     // These write to their files inside libc.
     updwtmp -> Void = AppendPath { path: 0 };
     updwtmpx -> Void = AppendPath { path: 0 };

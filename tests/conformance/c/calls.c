@@ -92,6 +92,10 @@ C(ioctl, int f = new_file(), g = old_file(); struct file_clone_range r = {g, 0, 
 C(vdprintf, int f = new_file(); print(f, "%d and %s", 5, "six"); print_chk(f, "%d and %s", 7, "eight"); MUST(close(f))) \
 C(dprintf, int f = new_file(); MUST(dprintf(f, "%d and %s and %f", 5, "six", 7.5)); MUST(dprintf(f, "%s\n", "more"))) \
 C(dprintf_chk, int f = new_file(); MUST(__dprintf_chk(f, 1, "%d %s %g %d %d %d %d %g %s", 1, "two", 3.5, 4, 5, 6, 7, 8.5, "nine")); MUST(dprintf(f, "%g %g %g %g %g %g %g %g %g %d %d %d %d %d", 1., 2., 3., 4., 5., 6., 7., 8., 9., 1, 2, 3, 4, 5))) \
+C(aio, int f = new_file(); struct aiocb a[3] = {}; for (int i = 0; i < 3; i++) { a[i].aio_fildes = f; a[i].aio_buf = "later"; a[i].aio_nbytes = 5; a[i].aio_offset = i * 9000; MUST(aio_write(&a[i])); } \
+    for (int i = 0; i < 2; i++) { while (aio_error(&a[i]) == EINPROGRESS) ; must(aio_return(&a[i]) == 5, "aio_return"); } \
+    struct aiocb64 b = {.aio_fildes = f, .aio_buf = "more", .aio_nbytes = 4, .aio_offset = 50000}; MUST(aio_write64(&b)); while (aio_error64(&b) == EINPROGRESS) ; MUST(aio_return64(&b)); \
+    while (aio_error(&a[2]) == EINPROGRESS) ; if (fork() == 0) { MUST(aio_return(&a[2])); _exit(0); } wait(NULL)) \
 C(accounts, struct utmpx x = {.ut_type = USER_PROCESS}; struct utmp u = {.ut_type = USER_PROCESS}; MUST(close(new_file())); updwtmp("new", &u); updwtmpx("new", &x)) \
 C(psiginfo, to_stderr(); siginfo_t s = {.si_signo = SIGINT}; psiginfo(&s, "text"); psignal(SIGINT, "text")) \
 C(herror, to_stderr(); h_errno = HOST_NOT_FOUND; herror("text"); errno = ENOENT; perror("text")) \
