@@ -13,6 +13,7 @@
 //! - [`history`]: answers about any moment.
 //! - [`restore`]: brings a file or a tree back as it was, out of a store or through a receiver.
 //! - [`time_expression`]: moments as people write them.
+//! - [`verify`]: compares a store with what it should hold.
 //! - [`answers`]: how commands answer, here and at the source.
 pub mod answers;
 pub mod apply;
@@ -29,4 +30,5 @@ pub mod store;
 pub mod time_expression;
 pub mod tls;
 pub mod transport;
+pub mod verify;
 mod whole_file;

@@ -354,6 +354,12 @@ impl<'c> CatalogRead<'c> {
         self.all(sql, [after.0 as i64, limit as i64], read)
     }
 
+    /// What the mirror could not take of a file.
+    pub fn unset_of(&self, file: FileId) -> Result<Option<String>> {
+        let sql = "SELECT what FROM unset WHERE file = ?1";
+        self.one(sql, [file.0 as i64], |row| row.get(0))
+    }
+
     /// Commands that were left out: batch, part, command, reason.
     pub fn refused(&self, limit: usize) -> Result<Vec<(SequenceNumber, u32, u32, String)>> {
         let sql =
@@ -364,10 +370,23 @@ impl<'c> CatalogRead<'c> {
         })
     }
 
+    /// How many files are in the history alone.
+    pub fn dead_files(&self) -> Result<u64> {
+        self.counted("SELECT count(*) FROM file WHERE dead IS NOT NULL")
+    }
+
+    /// How many recovery points have a name.
+    pub fn checkpoints(&self) -> Result<u64> {
+        self.counted("SELECT count(*) FROM cut WHERE checkpoint IS NOT NULL")
+    }
+
     /// How many rows a table has. `table` is one of ours, never a peer's word.
     pub fn count(&self, table: &'static str) -> Result<u64> {
-        let sql = format!("SELECT count(*) FROM {table}");
-        let count = self.one(&sql, [], |row| row.get::<_, i64>(0))?;
+        self.counted(&format!("SELECT count(*) FROM {table}"))
+    }
+
+    fn counted(&self, sql: &str) -> Result<u64> {
+        let count = self.one(sql, [], |row| row.get::<_, i64>(0))?;
         Ok(count.unwrap_or(0) as u64)
     }
 }

@@ -23,7 +23,7 @@ mod writer;
 
 pub use frame::{FrameKind, FramePosition, NewFrame};
 pub use recover::{PendingWindow, Recovered, recover};
-pub use scan::{Frame, LogPosition, Scan, Step};
+pub use scan::{Frame, LogPosition, Scan, Step, read_frame};
 pub use segment::Segments;
 pub use writer::{LogEvent, LogWriter};
 

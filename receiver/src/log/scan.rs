@@ -176,7 +176,7 @@ fn open<'a>(
 
 /// Reads the frame at `offset`, its body into `body`. The outer error is the disk's, the inner one
 /// says why the bytes are no frame. The chain is not looked at.
-pub(super) fn read_frame(
+pub fn read_frame(
     file: &File,
     offset: u32,
     body: &mut Vec<u8>,

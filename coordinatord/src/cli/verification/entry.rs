@@ -50,29 +50,10 @@ impl Local {
     }
 }
 
-/// How two sets of attributes differ, in words. Names of owners are not compared: the numbers are
-/// what counts, and names may come to mean other numbers.
-pub(super) fn differences(here: &Attributes, there: &Attributes) -> Vec<&'static str> {
-    if here.kind != there.kind {
-        return vec!["kind"];
-    }
-    [
-        ("size", here.size != there.size),
-        ("mode", here.mode != there.mode),
-        ("owner", (here.uid, here.gid) != (there.uid, there.gid)),
-        ("time", here.modified != there.modified),
-        ("target", here.target != there.target),
-        ("device", here.device_number != there.device_number),
-        ("extended attributes", here.xattrs != there.xattrs),
-    ]
-    .into_iter()
-    .filter_map(|(word, differs)| differs.then_some(word))
-    .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use everwrite_protocol::wire::Xattr;
+    use everwrite_receiver::verify::differences;
 
     use super::*;
 

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use everwrite_protocol::ids::{FileId, SequenceNumber};
 use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::{Kind, TreeEntry};
+use everwrite_receiver::verify::differences;
 
 use super::archive::{Archive, child};
 use super::exit::Failure;
@@ -199,7 +200,7 @@ impl Comparison<'_> {
                 false
             }
             Local::Read { stat, attributes } => {
-                let mut how = entry::differences(&attributes, &stored.attributes);
+                let mut how = differences(&attributes, &stored.attributes);
                 if stat.links > 1 && attributes.kind != Kind::Directory {
                     let first = *self.links.entry(stored.file).or_insert(stat.inode);
                     how.extend((first != stat.inode).then_some("hard link"));
