@@ -14,10 +14,11 @@
 //! - [`restore`]: brings a file or a tree back as it was, out of a store or through a receiver.
 //! - [`time_expression`]: moments as people write them.
 //! - [`verify`]: compares a store with what it should hold.
-//! - [`answers`]: how commands answer, here and at the source.
+//! - [`cli`]: the program's commands; [`answers`]: how commands answer, here and at the source.
 pub mod answers;
 pub mod apply;
 pub mod catalog;
+pub mod cli;
 pub mod history;
 pub mod identity;
 pub mod log;

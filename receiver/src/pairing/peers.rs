@@ -46,6 +46,11 @@ impl Peer {
         self.source
     }
 
+    /// SHA-256 of its certificate, in hexadecimal digits.
+    pub fn fingerprint(&self) -> String {
+        blake3::Hash::from_bytes(self.fingerprint).to_hex().to_string()
+    }
+
     /// Its host name when it was paired.
     pub fn host(&self) -> &str {
         &self.host

@@ -32,22 +32,21 @@ pub enum HistoryError {
     Nonsense,
 }
 
-/// What is asked, in words.
-pub(super) struct Asked<'h, H>(pub(super) &'h H);
+/// Questions to a history, each with the answer that belongs to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'h, H>(pub &'h H);
 
 impl<H: History> Asked<'_, H> {
-    pub(super) fn resolve(&self, at: At) -> Result<Point, HistoryError> {
+    /// The recovery point that `at` means.
+    pub fn resolve(&self, at: At) -> Result<Point, HistoryError> {
         match self.0.ask(Query::Resolve { at })? {
             (Answer::Resolved(point), _) => Ok(point),
             _ => Err(HistoryError::Nonsense),
         }
     }
 
-    pub(super) fn stat(
-        &self,
-        path: &[u8],
-        at: SequenceNumber,
-    ) -> Result<Option<TreeEntry>, HistoryError> {
+    /// The entry at `path`; `None`: there was none.
+    pub fn stat(&self, path: &[u8], at: SequenceNumber) -> Result<Option<TreeEntry>, HistoryError> {
         match self.0.ask(Query::Stat {
             path: path.to_owned(),
             at,
@@ -59,12 +58,8 @@ impl<H: History> Asked<'_, H> {
         }
     }
 
-    /// All entries of a directory, in byte order.
-    pub(super) fn list(
-        &self,
-        path: &[u8],
-        at: SequenceNumber,
-    ) -> Result<Vec<TreeEntry>, HistoryError> {
+    /// All entries of a directory, in byte order; of a file: itself.
+    pub fn list(&self, path: &[u8], at: SequenceNumber) -> Result<Vec<TreeEntry>, HistoryError> {
         let mut all: Vec<TreeEntry> = Vec::new();
         loop {
             let after = all.last().map(|entry| entry.name.clone());
@@ -103,7 +98,8 @@ impl<H: History> Asked<'_, H> {
         pieces.collect()
     }
 
-    pub(super) fn read(
+    /// Content of a file from `offset` on, as much as one answer holds.
+    pub fn read(
         &self,
         file: FileId,
         at: SequenceNumber,

@@ -19,7 +19,7 @@ mod plan;
 
 pub use carry_out::{Progress, Report, carry_out};
 pub use error::RestoreError;
-pub use history::{History, HistoryError};
+pub use history::{Asked, History, HistoryError};
 pub use piece::Piece;
 pub use plan::{Action, Destination, RestorePlan, RestoreRequest, Step};
 
