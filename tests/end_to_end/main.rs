@@ -4,6 +4,7 @@
 //! at what rsync does not, and to `verify` of both sides ([`harness::Pair::assert_mirrored`]).
 
 mod brakes;
+mod commands;
 mod connection;
 mod embedded;
 mod first_day;

@@ -1,6 +1,7 @@
 //! What a receiver holds of this source, asked directly: the coordinator may be dead.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use everwrite_protocol::ids::SequenceNumber;
 use everwrite_protocol::wire::{Answer, At, Point, Query, QueryError, TreeEntry};
@@ -104,10 +105,8 @@ impl Archive {
 
     /// Asks as it is.
     pub(super) async fn ask(&self, query: Query) -> Result<(Answer, Vec<u8>), Failure> {
-        self.questions
-            .ask(query)
-            .await
-            .map_err(|error| self.failed(&error))
+        let answer = ask(self.questions.clone(), query).await;
+        answer.map_err(|error| self.failed(&error))
     }
 
     /// Puts a question on the line; the answer may be waited for later, and has its own fate.
@@ -116,7 +115,7 @@ impl Archive {
         query: Query,
     ) -> impl Future<Output = Result<(Answer, Vec<u8>), AskError>> + use<> {
         let questions = self.questions.clone();
-        let asked = tokio::spawn(async move { questions.ask(query).await });
+        let asked = tokio::spawn(ask(questions, query));
         async { asked.await.unwrap_or(Err(AskError::Stopping)) }
     }
 
@@ -138,7 +137,7 @@ impl Archive {
             path: path.to_owned(),
             at,
         };
-        match self.questions.ask(query).await {
+        match ask(self.questions.clone(), query).await {
             Ok((Answer::Stat(entry), _)) => Ok(Some(entry)),
             Ok(_) => Err(self.mismatch()),
             Err(AskError::Failed(QueryError::NotFound)) => Ok(None),
@@ -209,6 +208,18 @@ impl Archive {
         }
     }
 }
+
+/// Gives up soon when nobody is there, since somebody waits at a terminal; not when the receiver is
+/// only slow.
+async fn ask(questions: QueryClient, query: Query) -> Result<(Answer, Vec<u8>), AskError> {
+    match questions.ask_within(query.clone(), CONTACT_MAX).await {
+        Err(AskError::Deadline(_)) => questions.ask(query).await,
+        answered => answered,
+    }
+}
+
+/// How long a receiver that can't be reached is tried.
+const CONTACT_MAX: Duration = Duration::from_secs(5);
 
 fn no_identity(error: &impl ToString) -> Failure {
     let hint = "it belongs to the user who runs the coordinator; try with sudo";

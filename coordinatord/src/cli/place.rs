@@ -32,7 +32,7 @@ impl Place {
             }),
             Some(argument) => match split_root(argument.as_os_str().as_bytes()) {
                 Some((root, path)) => Self::in_root(root, path, config),
-                None => Self::local(&real(argument)?, config),
+                None => Self::local(argument, config),
             },
         }
     }
@@ -72,10 +72,14 @@ impl Place {
         })
     }
 
-    /// An absolute local path.
+    /// A local path; the root may be configured by its real path, or by one that has links in it.
     fn local(path: &Path, config: &Config) -> Result<Self, Failure> {
-        let Some(root) = config.root_of(path) else {
-            return Err(outside(path, config));
+        let real = real(path)?;
+        let written = std::path::absolute(path).map(|path| without_dots(&path));
+        let written = written.map_err(|error| local_failed("find", path, &error))?;
+        let held = [&real, &written].map(|path| Some((path, config.root_of(path)?)));
+        let Some((path, root)) = held.into_iter().flatten().next() else {
+            return Err(outside(&real, config));
         };
         let below = path
             .strip_prefix(&root.path)
@@ -228,6 +232,16 @@ mod tests {
                 .unwrap_err()
                 .contains("no protected root")
         );
+    }
+
+    #[test]
+    fn a_root_may_be_configured_by_a_link() {
+        let tree = tempfile::tempdir().unwrap();
+        let top = tree.path().canonicalize().unwrap();
+        std::fs::create_dir(top.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", top.join("link")).unwrap();
+        let config = config(&[("r", &top.join("link"))]);
+        assert_eq!(find(&top.join("link/x"), &config).as_deref(), Ok("r/x"));
     }
 
     #[test]

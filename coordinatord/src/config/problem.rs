@@ -124,7 +124,7 @@ impl Problem {
             }
             Self::WhichReceiver(_) => "name one with --to",
             Self::Overlap { .. } => {
-                "everything below a root is protected already; `everwrite unprotect` it to change that"
+                "a root protects all below it, so two can't overlap; `everwrite unprotect` the old one first"
             }
             Self::InsideStore { .. } => "use a store outside of the root",
             Self::NoRoot(_) => "see `everwrite status` for the roots",

@@ -91,7 +91,7 @@ impl Front {
         let mut config = Config::clone(&self.config);
         let root = config
             .protect(request)
-            .map_err(|problem| usage(&problem))?
+            .map_err(ApiError::from)?
             .clone();
         check_directory(&root.path)?;
         self.adopt_config(config)?;
@@ -105,7 +105,7 @@ impl Front {
 
     fn unprotect(&mut self, name: &str) -> Result<(), ApiError> {
         let mut config = Config::clone(&self.config);
-        let root = config.unprotect(name).map_err(|problem| usage(&problem))?;
+        let root = config.unprotect(name).map_err(ApiError::from)?;
         self.adopt_config(config)?;
         if let Some(pipeline) = self.pipeline_of(&root.to) {
             self.outbox
@@ -118,7 +118,7 @@ impl Front {
         let mut config = Config::clone(&self.config);
         let receiver = config
             .pair(request)
-            .map_err(|problem| usage(&problem))?
+            .map_err(ApiError::from)?
             .clone();
         self.adopt_config(config)?;
         self.start_pipeline(&receiver)
@@ -321,14 +321,6 @@ fn resume_time(request: &OffRequest) -> Option<Timestamp> {
     request
         .for_ms
         .map(|ms| Timestamp(wall_clock().0.saturating_add(nanoseconds(ms))))
-}
-
-fn usage(problem: &crate::config::Problem) -> ApiError {
-    ApiError {
-        error: problem.to_string(),
-        hint: problem.hint().to_owned(),
-        exit: USAGE,
-    }
 }
 
 fn failed(error: &str, hint: &str) -> ApiError {

@@ -58,7 +58,11 @@ async fn ask(context: &Context, receiver: &Receiver) -> Vec<Finding> {
             format!("{} answers, and holds nothing yet", receiver.place),
             "`everwrite protect DIR`",
         )],
-        Err(failure) => vec![Finding::bad(&subject, failure.message, failure.hint)],
+        Err(failure) => vec![Finding::bad(
+            &subject,
+            failure.message,
+            "start it there, look into its log, see that its port is open to this machine",
+        )],
     }
 }
 

@@ -92,6 +92,8 @@ async fn verify(
     below: Vec<u8>,
 ) -> Result<Outcome, Failure> {
     let subject = subject(context, config, root)?;
+    // A receiver that can't be reached is told at once, not after a barrier that can't pass.
+    subject.archive.resolve(At::Newest).await?;
     let progress = spinner(context, &root.name);
     let tell = |count: u64| progress.set_position(count);
     let mut at = barrier(context, &subject).await?;
