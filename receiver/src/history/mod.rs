@@ -17,8 +17,8 @@ use std::sync::{Mutex, PoisonError};
 
 use everwrite_protocol::wire::{Answer, Query, QueryError};
 
-pub(crate) use content::open_inode;
 use content::ContentReader;
+pub(crate) use content::open_inode;
 pub(crate) use path::joined;
 
 use crate::catalog::Catalog;

@@ -48,7 +48,9 @@ impl Peer {
 
     /// SHA-256 of its certificate, in hexadecimal digits.
     pub fn fingerprint(&self) -> String {
-        blake3::Hash::from_bytes(self.fingerprint).to_hex().to_string()
+        blake3::Hash::from_bytes(self.fingerprint)
+            .to_hex()
+            .to_string()
     }
 
     /// Its host name when it was paired.
