@@ -11,7 +11,7 @@ fn pair_with_a_past() -> Pair {
     let pair = Pair::start_with(|tree| {
         shell(
             tree,
-            &format!("{OF_A_LINK} seq 9 > file; mkdir d; echo x > d/x; echo same > same"),
+            format!("{OF_A_LINK} seq 9 > file; mkdir d; echo x > d/x; echo same > same"),
         );
     });
     pair.source.everwrite(["checkpoint", "first"]).success();

@@ -89,10 +89,7 @@ impl Front {
 
     fn protect_root(&mut self, request: &ProtectRequest) -> Result<String, ApiError> {
         let mut config = Config::clone(&self.config);
-        let root = config
-            .protect(request)
-            .map_err(ApiError::from)?
-            .clone();
+        let root = config.protect(request).map_err(ApiError::from)?.clone();
         check_directory(&root.path)?;
         self.adopt_config(config)?;
         if let Some(receiver) = self.config.receiver(&root.to).cloned() {
@@ -116,10 +113,7 @@ impl Front {
 
     fn pair(&mut self, request: &PairRequest) -> Result<PairAnswer, ApiError> {
         let mut config = Config::clone(&self.config);
-        let receiver = config
-            .pair(request)
-            .map_err(ApiError::from)?
-            .clone();
+        let receiver = config.pair(request).map_err(ApiError::from)?.clone();
         self.adopt_config(config)?;
         self.start_pipeline(&receiver)
             .map_err(|error| failed(&format!("{error:#}"), "see the coordinator's log"))?;

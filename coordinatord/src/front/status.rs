@@ -77,7 +77,10 @@ fn status(switch: &SwitchState, shim: ShimCapture, reports: Vec<PipelineReport>)
         switch: switch.switch,
         since: switch.since,
         resumes_at: switch.resumes_at,
-        uplink: uplink.or_else(|| uplinks.first()).cloned().unwrap_or_default(),
+        uplink: uplink
+            .or_else(|| uplinks.first())
+            .cloned()
+            .unwrap_or_default(),
         roots,
         capture: Capture {
             shim,
