@@ -50,6 +50,12 @@ impl Lane {
         unsafe { &*self.0.doorbell.load(Relaxed) }
     }
 
+    /// Whether another coordinator has begun since.
+    #[inline(always)]
+    pub(crate) fn is_outlived(self) -> bool {
+        self.0.epoch.load(Relaxed) != policy::epoch()
+    }
+
     /// Tells attachments apart.
     #[inline(always)]
     pub(crate) fn stamp(self) -> u64 {

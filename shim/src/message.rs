@@ -41,7 +41,8 @@ enum Place {
     },
     Hull(Lane),
     Memory,
-    Nowhere,
+    /// Nobody listened under this epoch.
+    Nowhere(u64),
 }
 
 /// A message without its names.
@@ -80,7 +81,7 @@ pub(crate) fn announce(page: &PolicyPage, message: &FileModification<'_>) -> Tic
             None => Place::Hull(lane),
         },
         Err(Absence::Later) => Place::Memory,
-        Err(Absence::Unheard) => Place::Nowhere,
+        Err(Absence::Unheard) => Place::Nowhere(page.epoch.load(Relaxed)),
     };
     let ticket = Ticket { place, wide };
     ticket.widen();
@@ -96,6 +97,42 @@ impl Ticket {
     /// The call returned; `changed` is false when it certainly did nothing.
     #[inline(never)]
     pub(crate) fn done(&self, changed: bool) {
+        self.finish(changed);
+        if changed && self.is_outlived() {
+            self.again();
+        }
+    }
+
+    /// As with ranges: another coordinator has begun since the announcement.
+    fn is_outlived(&self) -> bool {
+        match self.place {
+            Place::Slot { lane, .. } | Place::Hull(lane) => lane.is_outlived(),
+            Place::Nowhere(epoch) => policy::epoch() != epoch,
+            Place::Memory => false,
+        }
+    }
+
+    /// Tells what is still known: in which directories.
+    #[cold]
+    #[inline(never)]
+    fn again(&self) {
+        let Some(page) = policy::active() else { return };
+        let some_name = |directory| FileModification::Name {
+            directory,
+            name: b"",
+            change: NameChange::Removed,
+        };
+        match self.wide {
+            Wide::Anywhere => announce(page, &FileModification::Anywhere).finish(true),
+            Wide::Directories(old, new) => {
+                announce(page, &some_name(old)).finish(true);
+                announce(page, &some_name(new)).finish(true);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn finish(&self, changed: bool) {
         match self.place {
             Place::Slot {
                 slot,
@@ -128,7 +165,7 @@ impl Ticket {
 
     fn widen(&self) {
         match (self.place, self.wide) {
-            (Place::Slot { .. } | Place::Nowhere, _) => {}
+            (Place::Slot { .. } | Place::Nowhere(_), _) => {}
             (Place::Hull(lane), Wide::Anywhere) => hull::raise_all(lane.segment()),
             (Place::Memory, Wide::Anywhere) => hull::remember_all(),
             (Place::Hull(lane), Wide::Directories(old, new)) => {

@@ -50,6 +50,14 @@ pub(crate) fn turn_off() {
     PAGE.store(ptr::from_ref(&SILENT).cast_mut(), Relaxed);
 }
 
+/// The epoch as it is now; 0 without a page.
+#[inline(always)]
+pub(crate) fn epoch() -> u64 {
+    // SAFETY: as in `active`.
+    let page = unsafe { PAGE.load(Acquire).as_ref() };
+    page.map_or(0, |page| page.epoch.load(Acquire))
+}
+
 /// Whether `device` holds protected files.
 #[inline(always)]
 pub(crate) fn watches(page: &PolicyPage, device: u64) -> bool {

@@ -88,8 +88,8 @@ enum Place {
     Hull(Lane),
     /// In our own memory.
     Memory,
-    /// Nowhere: nobody listens.
-    Nowhere,
+    /// Nowhere: nobody listened under this epoch.
+    Nowhere(u64),
 }
 
 /// Announces a change before its call is made.
@@ -101,7 +101,7 @@ pub(crate) fn announce(page: &PolicyPage, file: File, change: Change) -> Ticket 
             Some(place) => place,
             None => claim(lane, file, change),
         },
-        Err(absence) => absent(absence, file, change),
+        Err(absence) => absent(absence, page, file, change),
     };
     Ticket {
         place,
@@ -115,10 +115,19 @@ pub(crate) fn announce(page: &PolicyPage, file: File, change: Change) -> Ticket 
 pub(crate) fn announce_apart(page: &PolicyPage, file: File, change: Change) -> Ticket {
     let place = match attach::lane(page) {
         Ok(lane) => claim(lane, file, change),
-        Err(absence) => absent(absence, file, change),
+        Err(absence) => absent(absence, page, file, change),
     };
     Ticket {
         place,
+        file,
+        change,
+    }
+}
+
+/// A change that nobody listens to now.
+pub(crate) fn unheard(page: &PolicyPage, file: File, change: Change) -> Ticket {
+    Ticket {
+        place: Place::Nowhere(page.epoch.load(Relaxed)),
         file,
         change,
     }
@@ -131,9 +140,9 @@ pub(crate) fn tell(page: &PolicyPage, file: File, change: Change) {
 
 #[cold]
 #[inline(never)]
-fn absent(absence: Absence, file: File, change: Change) -> Place {
+fn absent(absence: Absence, page: &PolicyPage, file: File, change: Change) -> Place {
     match absence {
-        Absence::Unheard => Place::Nowhere,
+        Absence::Unheard => Place::Nowhere(page.epoch.load(Relaxed)),
         Absence::Later => {
             hull::remember(&widened(file, change));
             Place::Memory
@@ -162,6 +171,33 @@ impl Ticket {
     /// The call returned, and this is what it did.
     #[inline(never)]
     pub(crate) fn done_as(&self, change: Change) {
+        self.finish(change);
+        if self.is_outlived() {
+            self.again(change);
+        }
+    }
+
+    /// Whether another coordinator has begun since the announcement. It may have looked at the file
+    /// before the call changed it, and never hears what the one before was told.
+    #[inline(always)]
+    fn is_outlived(&self) -> bool {
+        match self.place {
+            Place::Slot { lane, .. } | Place::Hull(lane) => lane.is_outlived(),
+            Place::Nowhere(epoch) => policy::epoch() != epoch,
+            Place::Memory => false,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn again(&self, change: Change) {
+        if let Some(page) = policy::active() {
+            announce_apart(page, self.file, change).finish(change);
+        }
+    }
+
+    #[inline(always)]
+    fn finish(&self, change: Change) {
         match self.place {
             Place::Slot {
                 slot,
@@ -173,7 +209,7 @@ impl Ticket {
                 slot.control.store(control(position, SLOTS, DONE), Release);
                 ring(lane);
             }
-            Place::Nowhere => {}
+            Place::Nowhere(_) => {}
             Place::Hull(_) | Place::Memory => self.widen_again(change),
         }
     }
@@ -196,7 +232,7 @@ impl Ticket {
     pub(crate) fn stamp(&self) -> u64 {
         match self.place {
             Place::Slot { lane, .. } | Place::Hull(lane) => lane.stamp(),
-            Place::Memory | Place::Nowhere => 0,
+            Place::Memory | Place::Nowhere(_) => 0,
         }
     }
 

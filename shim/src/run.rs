@@ -63,7 +63,7 @@ pub(crate) enum Ticket {
         from: u64,
     },
     /// Nobody listens, or the offset may not be asked for.
-    Blind(Option<range::Ticket>),
+    Blind(range::Ticket),
 }
 
 /// A slot that is ours to write, in INTENT.
@@ -90,8 +90,10 @@ pub(crate) fn begin(page: &PolicyPage, known: Known, length: u64) -> Ticket {
     let lane = match attach::lane(page) {
         Ok(lane) if process::may_make_calls() => lane,
         Err(Absence::Later) => return apart(page, known, length),
-        Err(Absence::Unheard) => return Ticket::Blind(None),
-        Ok(_) => return Ticket::Blind(Some(range::announce(page, known.file, Change::WHOLE))),
+        Err(Absence::Unheard) => {
+            return Ticket::Blind(range::unheard(page, known.file, Change::WHOLE));
+        }
+        Ok(_) => return Ticket::Blind(range::announce(page, known.file, Change::WHOLE)),
     };
     policy::hold(page);
     let Some(run) = known.entry.map(|entry| &entry.run).filter(|run| run.hold()) else {
@@ -182,7 +184,7 @@ fn apart(page: &PolicyPage, known: Known, length: u64) -> Ticket {
                 from,
             }
         }
-        Err(_) => Ticket::Blind(Some(range::announce_apart(page, known.file, Change::WHOLE))),
+        Err(_) => Ticket::Blind(range::announce_apart(page, known.file, Change::WHOLE)),
     }
 }
 
@@ -202,8 +204,7 @@ impl Ticket {
                 ticket,
                 from,
             } => end_apart(known, ticket, *from, result),
-            Self::Blind(Some(ticket)) => ticket.done(),
-            Self::Blind(None) => {}
+            Self::Blind(ticket) => ticket.done(),
         }
     }
 }
@@ -229,6 +230,21 @@ fn end_run(known: &Known, run: &Run, taken: Taken, kept: u64, result: isize) {
     }
     taken.done();
     run.release();
+    if taken.lane.is_outlived() {
+        again(known, result);
+    }
+}
+
+/// Another coordinator has begun during the write: tells it where the bytes went.
+#[cold]
+#[inline(never)]
+fn again(known: &Known, result: isize) {
+    let Some(page) = policy::active() else { return };
+    let change = match (u64::try_from(result), kernel::position(known.descriptor)) {
+        (Ok(wrote), Ok(end)) => Change::write(end.saturating_sub(wrote), wrote),
+        _ => Change::WHOLE,
+    };
+    range::tell(page, known.file, change);
 }
 
 #[inline(always)]
