@@ -119,3 +119,74 @@ fn nothing_is_lost_when_the_epoch_changes_under_busy_programs() {
     let missed = missed(&before, &ear.snapshot(), &said);
     assert!(missed.is_empty() && ear.lost() == 0, "{missed:#?}");
 }
+
+/// Starts a coordinator anew while the first write of `program` has been announced and not made.
+#[track_caller]
+fn restart_during_a_call(call: &str, program: &[&str]) {
+    let mut ear = Ear::new();
+    ear.shell("printf old > file; mkdir directory");
+    ear.said();
+    let mut command = ear.command("strace");
+    let delay = format!("inject={call}:delay_enter=1500000:when=1");
+    command.args([
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        &format!("trace={call}"),
+        "-e",
+        &delay,
+    ]);
+    // Only the program is to be heard.
+    let shim = format!("LD_PRELOAD={}", crate::ear::shim().display());
+    let mut traced = command
+        .env_remove("LD_PRELOAD")
+        .args(["-E", &shim])
+        .args(program)
+        .spawn()
+        .unwrap();
+    wait_until("the announcement", || !ear.said_of_tree().is_empty());
+    let before = ear.snapshot();
+    ear.stop();
+    ear.start();
+    ear.said();
+    assert!(traced.wait().unwrap().success());
+    let after = ear.snapshot();
+    let missed = missed(&before, &after, &ear.said());
+    assert!(missed.is_empty(), "{missed:#?}");
+    assert_ne!(
+        before.nodes, after.nodes,
+        "the call was made after the restart"
+    );
+}
+
+fn traces() -> bool {
+    let version = std::process::Command::new("strace").arg("-V").output();
+    let there = version.is_ok_and(|output| output.status.success());
+    if !there {
+        harness::skip("restart during a call", "strace is not installed");
+    }
+    there
+}
+
+#[test]
+fn a_call_that_outlives_the_coordinator_is_told_to_the_next() {
+    if traces() {
+        let script = "import os; os.pwrite(os.open('file', os.O_WRONLY), b'new', 10)";
+        restart_during_a_call("pwrite64", &["python3", "-c", script]);
+        restart_during_a_call(
+            "write",
+            &[
+                "dd",
+                "if=/etc/hostname",
+                "of=file",
+                "status=none",
+                "conv=notrunc",
+            ],
+        );
+        restart_during_a_call(
+            "rename,renameat,renameat2",
+            &["mv", "file", "directory/name"],
+        );
+    }
+}
