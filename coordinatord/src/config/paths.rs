@@ -127,8 +127,9 @@ fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(mode).create(path)?;
-    std::fs::set_permissions(path, Permissions::from_mode(mode))
+    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
+    let made = made.and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(mode)));
+    made.map_err(|error| io::Error::new(error.kind(), format!("make {}: {error}", path.display())))
 }
 
 #[cfg(test)]

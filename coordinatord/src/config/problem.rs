@@ -188,11 +188,25 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    fn hint(&self) -> &'static str {
+        let (Self::Read { source, .. } | Self::Write { source, .. }) = self else {
+            return "correct the file and try again";
+        };
+        match source.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                "it belongs to the user who runs the coordinator; try with sudo"
+            }
+            _ => "mend that and try again",
+        }
+    }
+}
+
 impl From<ConfigError> for ApiError {
     fn from(error: ConfigError) -> Self {
         Self {
             error: error.to_string(),
-            hint: "correct the file, or its permissions, and try again".to_owned(),
+            hint: error.hint().to_owned(),
             exit: EXIT_USAGE,
         }
     }

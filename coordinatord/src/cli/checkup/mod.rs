@@ -10,7 +10,6 @@ mod shim;
 use serde::Serialize;
 
 use super::context::Context;
-use crate::config::Config;
 
 /// How grave a finding is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -74,20 +73,18 @@ impl Finding {
 /// Looks at everything.
 pub(super) async fn findings(context: &Context) -> Vec<Finding> {
     let mut findings = machine::look(&context.paths);
-    let config = match context.config() {
+    findings.extend(daemon::look(context).await);
+    findings.extend(shim::look(&context.paths));
+    match context.config() {
         Ok(config) => {
             let file = context.paths.config_file().display();
             findings.push(Finding::good("configuration", format!("{file} is sound")));
-            config
+            findings.extend(receivers::look(context, &config).await);
+            findings.extend(roots::look(&config));
         }
         Err(failure) => {
             findings.push(Finding::bad("configuration", failure.message, failure.hint));
-            Config::default()
         }
-    };
-    findings.extend(daemon::look(context).await);
-    findings.extend(shim::look(&context.paths));
-    findings.extend(receivers::look(context, &config).await);
-    findings.extend(roots::look(&config));
+    }
     findings
 }
