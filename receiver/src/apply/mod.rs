@@ -1,13 +1,13 @@
 //! Brings stored batches into the mirror, window by window.
 //!
 //! ```text
-//! read window → plan → PREIMAGE + WINDOW in the log → P0 builds, P1 detaches → PREPARED in the log
+//! read window → plan → PREIMAGE + WINDOW in the log → P0 builds → PHASE → P1 detaches → PHASE
 //!             → P2 places, P3 content, P4 attributes → sync → catalog → next window
 //! ```
 //!
 //! A crash anywhere is mended by doing the window again: before WINDOW nothing was touched; after it
-//! the same window is planned again from the same catalog and carried out from P0, after PREPARED from
-//! P2. Each step finds out whether it was done.
+//! the same window is planned again from the same catalog and carried out from the last PHASE on. Each
+//! step finds out whether it was done.
 
 mod carry_out;
 pub mod plan;
@@ -22,7 +22,7 @@ use window::{Bound, Window, read_window};
 
 use crate::catalog::Catalog;
 use crate::log::content::LogContent;
-use crate::log::{FrameKind, LogWriter, NewFrame, PendingWindow, Segments};
+use crate::log::{FrameKind, LogWriter, NewFrame, PendingWindow, Phase, Segments};
 use crate::mirror::{Directories, Layout, Privileges, SourceDirectory};
 use crate::store::{ApplyLock, StoreError};
 
@@ -94,7 +94,7 @@ impl Applier {
             self.pending = Some(PendingWindow {
                 last,
                 preimages,
-                prepared: false,
+                phase: Phase::Announced,
             });
         }
         Ok(())
@@ -118,16 +118,12 @@ impl Applier {
             &mut self.content,
             self.privileges,
         );
-        if !pending.prepared {
-            carrier.build()?;
+        if pending.phase < Phase::Built && carrier.build()? {
+            mark(pending, Phase::Built, writer)?;
         }
         let held = self.lock.exclusive()?;
-        if !pending.prepared {
-            if carrier.detach()? {
-                let mark = NewFrame::bare(FrameKind::Prepared, pending.last.0, Vec::new());
-                writer.write(vec![mark])?;
-            }
-            pending.prepared = true;
+        if pending.phase < Phase::Detached && carrier.detach()? {
+            mark(pending, Phase::Detached, writer)?;
         }
         let unset = carrier.finish()?;
         drop(read);
@@ -137,6 +133,17 @@ impl Applier {
         drop(held);
         Ok(())
     }
+}
+
+/// From now on the window goes on from here.
+fn mark(pending: &mut PendingWindow, phase: Phase, writer: &LogWriter) -> Result<(), StoreError> {
+    let frame = NewFrame::bare(FrameKind::Phase, pending.last.0, Vec::new());
+    writer.write(vec![NewFrame {
+        part: phase.to_part(),
+        ..frame
+    }])?;
+    pending.phase = phase;
+    Ok(())
 }
 
 fn last(window: &Window, applied: SequenceNumber) -> SequenceNumber {

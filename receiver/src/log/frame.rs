@@ -44,8 +44,8 @@ pub enum FrameKind {
     Preimage = 4,
     /// [`WindowMark`](super::WindowMark).
     Window = 5,
-    /// Empty: what the window builds is built and the names it takes away are gone, durably.
-    Prepared = 6,
+    /// Empty: the window has come to the [`Phase`](super::Phase) that `part` tells, durably.
+    Phase = 6,
 }
 
 impl FrameKind {
@@ -56,7 +56,7 @@ impl FrameKind {
             3 => Self::Cut,
             4 => Self::Preimage,
             5 => Self::Window,
-            6 => Self::Prepared,
+            6 => Self::Phase,
             _ => return None,
         })
     }

@@ -3,10 +3,10 @@
 //! A batch is a run of DATA frames and a CUT; it counts from the moment its CUT is on the disk. The
 //! apply path adds frames of its own: PREIMAGE (bytes about to be overwritten in the mirror),
 //! WINDOW (all pre-images of a window of batches are on the disk, the mirror may now be touched) and
-//! PREPARED (what the window builds is built, its closed names are gone).
+//! PHASE (how far the mirror has come with it).
 //!
 //! ```text
-//! log/00000001.seg   SEGMENT DATA DATA CUT DATA CUT PREIMAGE WINDOW DATA PREPARED CUT …
+//! log/00000001.seg   SEGMENT DATA DATA CUT DATA CUT PREIMAGE WINDOW DATA PHASE CUT …
 //! log/00000002.seg   SEGMENT …                    each frame chained to the one before it
 //! ```
 //!
@@ -22,7 +22,7 @@ pub mod segment;
 mod writer;
 
 pub use frame::{FrameKind, FramePosition, NewFrame};
-pub use recover::{PendingWindow, Recovered, recover};
+pub use recover::{PendingWindow, Phase, Recovered, recover};
 pub use scan::{Frame, LogPosition, Scan, Step, read_frame};
 pub use segment::Segments;
 pub use writer::{LogEvent, LogWriter};

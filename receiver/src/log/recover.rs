@@ -20,6 +20,36 @@ use super::segment::{SEGMENT_BYTES, Segments, io_error};
 use super::{StoredCut, WindowMark};
 use crate::store::StoreError;
 
+/// What of a window must not be done again, since what it was made from is gone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Phase {
+    /// Nothing yet.
+    Announced,
+    /// Files made of other files' bytes are built.
+    Built,
+    /// Closed names are gone from the mirror.
+    Detached,
+}
+
+impl Phase {
+    /// As the part number of a PHASE frame.
+    pub fn to_part(self) -> u32 {
+        match self {
+            Self::Announced => 0,
+            Self::Built => 1,
+            Self::Detached => 2,
+        }
+    }
+
+    fn from_part(part: u32) -> Self {
+        match part {
+            0 => Self::Announced,
+            1 => Self::Built,
+            _ => Self::Detached,
+        }
+    }
+}
+
 /// A window whose pre-images are durable: the mirror may be in the middle of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PendingWindow {
@@ -27,8 +57,8 @@ pub struct PendingWindow {
     pub last: SequenceNumber,
     /// Its PREIMAGE frames, in order.
     pub preimages: Vec<FramePosition>,
-    /// Its builds are made and its names are gone from the mirror.
-    pub prepared: bool,
+    /// How far the mirror has come with it.
+    pub phase: Phase,
 }
 
 /// What the log holds beyond the catalog.
@@ -96,9 +126,9 @@ impl Found {
                 self.preimages.push((sequence, frame.at));
             }
             FrameKind::Window if sequence > self.applied => self.window(sequence, frame.encoded),
-            FrameKind::Prepared if sequence > self.applied => {
-                if let Some(window) = &mut self.window {
-                    window.prepared |= window.last == sequence;
+            FrameKind::Phase if sequence > self.applied => {
+                if let Some(window) = self.window.as_mut().filter(|w| w.last == sequence) {
+                    window.phase = window.phase.max(Phase::from_part(frame.header.part));
                 }
             }
             _ => {}
@@ -117,7 +147,7 @@ impl Found {
         self.window = Some(PendingWindow {
             last,
             preimages,
-            prepared: false,
+            phase: Phase::Announced,
         });
     }
 }

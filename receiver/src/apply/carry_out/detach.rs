@@ -1,25 +1,31 @@
 //! P0 and P1: what has to be done before anything new is put into place.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 
 use everwrite_protocol::ids::FileId;
 use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
-use super::super::plan::content::Place;
+use super::super::plan::content::{ContentBefore, Piece, Place};
 use super::super::plan::steps::{Build, Detach, Fate, Home};
 use super::{Carrier, StepError, is_lasting, named};
 use crate::mirror::{Spot, copy_range, open_file};
 use crate::store::StoreError;
 
 impl Carrier<'_> {
-    /// P0. Nothing of it is to be seen; it can be done again as often as needed.
-    pub(in super::super) fn build(&mut self) -> Result<(), StoreError> {
+    /// P0; durable when it returns. Tells whether there was anything that must not be done again: the
+    /// files that it is made from may be gone or changed as soon as P1 begins.
+    pub(in super::super) fn build(&mut self) -> Result<bool, StoreError> {
         for build in &self.plan.steps.builds {
             self.build_one(build)
                 .map_err(|error| named(error, "build the file in staging", build.file))?;
         }
-        Ok(())
+        let built = !self.plan.steps.builds.is_empty();
+        if built {
+            self.sync.finish(self.base)?;
+        }
+        Ok(built)
     }
 
     fn build_one(&mut self, build: &Build) -> Result<(), StepError> {
@@ -29,11 +35,7 @@ impl Carrier<'_> {
         file.set_len(build.content.size)?;
         for piece in &build.content.pieces {
             match piece.place {
-                Place::Before(from, offset) => {
-                    let source = self.before.find(from)?;
-                    let source = open_file(source.directory.as_fd(), &source.name, OFlags::RDONLY)?;
-                    copy_range(&source, offset, &file, piece.offset, piece.length)?;
-                }
+                Place::Before(from, offset) => self.copy(from, offset, &file, piece)?,
                 Place::Log(..) | Place::Zeros => self.write_piece(&file, piece)?,
             }
         }
@@ -41,10 +43,47 @@ impl Carrier<'_> {
         Ok(self.sync.directory(&*spot.directory)?)
     }
 
+    fn copy(
+        &mut self,
+        from: FileId,
+        offset: u64,
+        file: &File,
+        piece: &Piece,
+    ) -> Result<(), StepError> {
+        let source = self.before.find(from).and_then(|spot| {
+            Ok(open_file(
+                spot.directory.as_fd(),
+                &spot.name,
+                OFlags::RDONLY,
+            )?)
+        });
+        match source {
+            Ok(source) => Ok(copy_range(
+                &source,
+                offset,
+                file,
+                piece.offset,
+                piece.length,
+            )?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                tracing::error!(
+                    file = from.0,
+                    "a file of the mirror is missing; its bytes are taken from the log as far as it has them (did something else change the mirror?)"
+                );
+                for there in self.read.pieces(from, offset..offset + piece.length)? {
+                    let offset = piece.offset + (there.offset - offset);
+                    self.write_piece(file, &Piece { offset, ..there })?;
+                }
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// P1; durable when it returns. Tells whether there was anything that must not be done again.
     pub(in super::super) fn detach(&mut self) -> Result<bool, StoreError> {
         let steps = &self.plan.steps;
-        if steps.builds.is_empty() && steps.detaches.is_empty() {
+        if steps.detaches.is_empty() {
             return Ok(false);
         }
         for step in &steps.detaches {
