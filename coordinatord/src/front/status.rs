@@ -8,7 +8,7 @@ use everwrite_protocol::control::{
 use tokio::sync::oneshot;
 
 use super::Front;
-use crate::config::SwitchState;
+use crate::config::{Root, SwitchState};
 use crate::pipeline::{Event, PipelineReport, Request};
 
 /// A pipeline that compares a huge file may be slow to answer.
@@ -18,18 +18,29 @@ const REPORT_WITHIN: Duration = Duration::from_secs(10);
 pub(super) struct Reports {
     switch: SwitchState,
     shim: ShimCapture,
-    waiting: Vec<oneshot::Receiver<PipelineReport>>,
+    waiting: Vec<Waiting>,
+}
+
+/// A report on its way, and what is said in its place when it does not come.
+struct Waiting {
+    report: oneshot::Receiver<PipelineReport>,
+    roots: Vec<Root>,
 }
 
 impl Front {
     /// Asks every pipeline how it stands; the answers are awaited elsewhere.
     pub(super) fn ask_reports(&mut self) -> Reports {
         let mut waiting = Vec::new();
-        for pipeline in 0..self.pipelines.len() {
+        for (pipeline, handle) in self.pipelines.iter().enumerate() {
             let (reply, report) = oneshot::channel();
             self.outbox
                 .push(pipeline, Event::Request(Request::Report(reply)));
-            waiting.push(report);
+            let roots = self.config.roots.iter();
+            let roots = roots.filter(|root| root.to == handle.receiver).cloned();
+            waiting.push(Waiting {
+                report,
+                roots: roots.collect(),
+            });
         }
         Reports {
             switch: self.switch,
@@ -42,17 +53,23 @@ impl Front {
 impl Reports {
     /// Waits for all of them.
     pub(super) async fn status(self) -> Status {
-        let mut reports = Vec::new();
-        for report in self.waiting {
-            if let Ok(Ok(report)) = tokio::time::timeout(REPORT_WITHIN, report).await {
-                reports.push(report);
+        let (mut reports, mut silent) = (Vec::new(), Vec::new());
+        for waiting in self.waiting {
+            match tokio::time::timeout(REPORT_WITHIN, waiting.report).await {
+                Ok(Ok(report)) => reports.push(report),
+                _ => silent.extend(waiting.roots.iter().map(silent_root)),
             }
         }
-        status(&self.switch, self.shim, reports)
+        status(&self.switch, self.shim, reports, silent)
     }
 }
 
-fn status(switch: &SwitchState, shim: ShimCapture, reports: Vec<PipelineReport>) -> Status {
+fn status(
+    switch: &SwitchState,
+    shim: ShimCapture,
+    reports: Vec<PipelineReport>,
+    silent: Vec<RootStatus>,
+) -> Status {
     let scan = ScanCapture {
         last_at: reports
             .iter()
@@ -64,6 +81,7 @@ fn status(switch: &SwitchState, shim: ShimCapture, reports: Vec<PipelineReport>)
     let mut roots: Vec<RootStatus> = reports
         .into_iter()
         .flat_map(|report| report.roots)
+        .chain(silent)
         .collect();
     for root in &mut roots {
         finish_root(root, switch);
@@ -88,6 +106,34 @@ fn status(switch: &SwitchState, shim: ShimCapture, reports: Vec<PipelineReport>)
             scan,
         },
         uplinks,
+    }
+}
+
+/// A root whose pipeline does not answer: it waits for its receiver, so nothing is promised.
+fn silent_root(root: &Root) -> RootStatus {
+    RootStatus {
+        name: root.name.clone(),
+        path: root.path.display().to_string(),
+        state: State::Stalled,
+        reason: format!(
+            "{} has left a question open for more than {} s (is its disk full?); changes wait",
+            root.to,
+            REPORT_WITHIN.as_secs()
+        ),
+        lag_ms: 0,
+        oldest_unstored_ms: 0,
+        backlog_bytes: 0,
+        backlog_files: 0,
+        recovery_point: None,
+        recovery_point_kind: None,
+        stored_at: None,
+        misses: 0,
+        unprotected_since: None,
+        scan_files: 0,
+        files: 0,
+        receiver: root.to.clone(),
+        unreadable: Vec::new(),
+        unreadable_count: 0,
     }
 }
 
