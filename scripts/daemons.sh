@@ -14,6 +14,9 @@ is_running() {
   [ -s "$EVERWRITE_HOME/$1.pid" ] && [ "$(readlink "/proc/$(<"$EVERWRITE_HOME/$1.pid")/exe")" = "$(realpath "$bin/$1")" ]
 } 2>/dev/null
 
+# Has what was just launched not ended? It may not be the daemon's program yet.
+is_alive() { kill -0 "$(<"$EVERWRITE_HOME/$1.pid")"; } 2>/dev/null
+
 # Starts a daemon that outlives this script: launch NAME ARGUMENTS...
 launch() {
   local name=$1
@@ -42,7 +45,7 @@ start_receiver() {
   sed -n '1s/^listening on //p' "$logs/everwrite-receiver.out" >"$address"
 }
 receiver_listens() {
-  is_running everwrite-receiver || fail "the receiver ended: $(tail -n 3 "$logs/everwrite-receiver.log")"
+  is_alive everwrite-receiver || fail "the receiver ended: $(tail -n 3 "$logs/everwrite-receiver.log")"
   grep -q '^listening on ' "$logs/everwrite-receiver.out"
 }
 
@@ -52,7 +55,7 @@ start_coordinator() {
   until_true "starting the coordinator" 20 coordinator_answers
 }
 coordinator_answers() {
-  is_running everwrite-coordinatord || fail "the coordinator ended: $(tail -n 3 "$logs/everwrite-coordinatord.log")"
+  is_alive everwrite-coordinatord || fail "the coordinator ended: $(tail -n 3 "$logs/everwrite-coordinatord.log")"
   everwrite status >/dev/null 2>&1 || [ $? = 1 ]
 }
 
