@@ -62,8 +62,12 @@ fn torture(mode: &str, threads: &str) {
     let scene = Scene::new();
     let mut seed = Seed::from_environment();
     let program = scene.compile("torture", TORTURE);
-    let mut heard = 0;
-    for round in 0..kills() {
+    let (mut heard, enough) = (0, kills() / 4);
+    // On a busy machine many are killed before they are heard: then more have to die.
+    for round in 0..kills() * 4 {
+        if round >= kills() && heard > enough {
+            break;
+        }
         if round % 20 == 0 {
             scene.prepare(
                 "rm -rf ./*; for i in 0 1; do head -c 300000 /dev/zero | tr '\\0' . >file-$i; done",
@@ -71,10 +75,7 @@ fn torture(mode: &str, threads: &str) {
         }
         heard += u32::from(kill_once(&scene, &program, mode, threads, &mut seed));
     }
-    assert!(
-        heard > kills() / 4,
-        "{heard} heard: too few to say anything"
-    );
+    assert!(heard > enough, "{heard} heard: too few to say anything");
 }
 
 #[test]
