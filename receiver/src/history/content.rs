@@ -1,6 +1,7 @@
 //! Content of a file at any moment: its base, overlaid with what was superseded since.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::os::fd::AsFd;
 
@@ -10,8 +11,8 @@ use rustix::fs::OFlags;
 
 use super::overlay::Overlay;
 use super::{Answered, Session, invalid};
-use crate::apply::plan::before::Placed;
-use crate::apply::plan::content::Place;
+use crate::apply::plan::before::{Before, Placed};
+use crate::apply::plan::content::{ContentBefore, Place};
 use crate::catalog::CatalogRead;
 use crate::log::Segments;
 use crate::log::content::LogContent;
@@ -94,8 +95,9 @@ impl Session {
             return Err(invalid("only regular files have content"));
         }
         let size = attributes.size;
+        let offset = offset.min(size);
         let region = offset / REGION_BYTES;
-        let range = offset.min(size)..size.min((region + 1) * REGION_BYTES);
+        let range = offset..size.min((region + 1) * REGION_BYTES);
         let key = OverlayKey {
             file,
             at,
@@ -186,15 +188,13 @@ impl ContentReader {
         match base {
             Base::Inode(inode) => from_inode(inode, range, found).map_err(|e| failed(file, e)),
             Base::Log => {
-                for extent in read.current(file, range.clone())? {
-                    let Some(piece) = extent.piece().within(range) else {
-                        continue;
-                    };
-                    let Place::Log(frame, inner) = piece.place else {
-                        continue;
-                    };
+                for piece in read.pieces(file, range.clone())? {
                     let part = piece.offset..piece.offset + piece.length;
-                    let reached = self.take_log(&part, frame, inner, found)?;
+                    let reached = match piece.place {
+                        Place::Log(frame, inner) => self.take_log(&part, frame, inner, found)?,
+                        Place::Zeros => part.end,
+                        Place::Before(..) => return Err(failed(file, ErrorKind::NotFound.into())),
+                    };
                     if reached < part.end {
                         return Ok(reached);
                     }
@@ -220,6 +220,8 @@ fn from_inode(inode: &File, range: &Range<u64>, found: &mut Found) -> std::io::R
     Ok(range.end)
 }
 
+/// The log is the base of a dead file that was not kept, and of one that the mirror could not take, or
+/// that something else took away or cut short.
 fn open_base(
     directory: &SourceDirectory,
     read: &CatalogRead<'_>,
@@ -228,24 +230,42 @@ fn open_base(
     if read.placed(file)? == Some(Placed::Log) {
         return Ok(Base::Log);
     }
-    open_inode(directory, read, file).map(Base::Inode)
+    let size = read.file(file)?.map_or(0, |before| before.attributes.size);
+    match find_inode(directory, read, file) {
+        Ok(inode)
+            if inode
+                .metadata()
+                .is_ok_and(|metadata| metadata.len() == size) =>
+        {
+            Ok(Base::Inode(inode))
+        }
+        Ok(_) => Ok(Base::Log),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Base::Log),
+        Err(error) => Err(failed(file, error)),
+    }
 }
 
 /// Opens the inode of a file, wherever it is.
+pub(super) fn find_inode(
+    directory: &SourceDirectory,
+    read: &CatalogRead<'_>,
+    file: FileId,
+) -> std::io::Result<File> {
+    let spot = Directories::new(directory, read, false).find(file)?;
+    Ok(open_file(
+        spot.directory.as_fd(),
+        &spot.name,
+        OFlags::RDONLY,
+    )?)
+}
+
+/// As [`find_inode`]; that there is none is an error of the store.
 pub(crate) fn open_inode(
     directory: &SourceDirectory,
     read: &CatalogRead<'_>,
     file: FileId,
 ) -> Result<File, StoreError> {
-    let mut directories = Directories::new(directory, read, false);
-    let opened = directories.find(file).and_then(|spot| {
-        Ok(open_file(
-            spot.directory.as_fd(),
-            &spot.name,
-            OFlags::RDONLY,
-        )?)
-    });
-    opened.map_err(|error| failed(file, error))
+    find_inode(directory, read, file).map_err(|error| failed(file, error))
 }
 
 fn failed(file: FileId, source: std::io::Error) -> StoreError {

@@ -6,9 +6,9 @@ use everwrite_protocol::ids::{FileId, SequenceNumber};
 use everwrite_protocol::wire::{Answer, DIGEST_BYTES, Kind, PAYLOAD_BYTES_MAX, QueryError};
 use fast_rsync::{Signature, SignatureOptions};
 
-use super::content::open_inode;
+use super::content::find_inode;
 use super::{Answered, Session, invalid};
-use crate::apply::plan::before::Before;
+use crate::apply::plan::before::{Before, Placed};
 use crate::mirror::read_at;
 
 /// Bytes read within one hold of the lock.
@@ -41,7 +41,16 @@ impl Session {
         let changed = read
             .attributes_at(file, applied)?
             .map_or(applied, |(_, since)| since);
-        let inode = open_inode(&self.directory, &read, file)?;
+        if matches!(before.placed, Placed::Object | Placed::Log) {
+            return Err(QueryError::NotFound);
+        }
+        let inode =
+            find_inode(&self.directory, &read, file).map_err(|error| match error.kind() {
+                // The mirror could not take it, or something else took it away: there is nothing to
+                // compare with.
+                std::io::ErrorKind::NotFound => QueryError::NotFound,
+                _ => disk(&error),
+            })?;
         Ok(Current {
             inode,
             size: before.attributes.size,
@@ -61,7 +70,7 @@ impl Session {
             let held = self.lock.shared()?;
             let current = self.current(file)?;
             let stop = end.min(current.size);
-            let piece_end = stop.min(at + PIECE_BYTES.max(block));
+            let piece_end = stop.min(at.saturating_add(PIECE_BYTES.max(block)));
             let mut buffer = vec![0u8; block as usize];
             while at < piece_end && payload.len() + DIGEST_BYTES <= PAYLOAD_BYTES_MAX {
                 let bytes = block.min(stop - at) as usize;

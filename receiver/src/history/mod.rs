@@ -13,6 +13,7 @@ mod path;
 mod points;
 mod tree;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 
 use everwrite_protocol::wire::{Answer, Query, QueryError};
@@ -58,9 +59,12 @@ impl Reader {
         })
     }
 
-    /// Answers from what is applied.
+    /// Answers from what is applied. A bug in answering is an answer, too: a question from a peer must
+    /// not end the caller's thread.
     pub fn answer(&self, query: &Query) -> (Answer, Vec<u8>) {
-        let answered = self.with(|session| session.answer(query));
+        let answer = AssertUnwindSafe(|| self.with(|session| session.answer(query)));
+        let answered = std::panic::catch_unwind(answer)
+            .unwrap_or(Err(StoreError::Bug("answering a question")));
         match answered.unwrap_or_else(|error| Err(unreadable(&error))) {
             Ok(answered) => answered,
             Err(error) => (Answer::Failed(error), Vec::new()),

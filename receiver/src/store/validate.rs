@@ -202,6 +202,9 @@ fn check_attributes(attributes: &Attributes) -> Rule {
         attributes.mode & !0o7777 == 0,
         "more than permission bits in the mode",
     )?;
+    // The kernel's word for nobody.
+    let owned = attributes.uid != u32::MAX && attributes.gid != u32::MAX;
+    require(owned, "no such owner")?;
     check_range(attributes.size, 0)?;
     let link = attributes.kind == Kind::Symlink;
     require(
