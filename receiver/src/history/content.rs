@@ -91,6 +91,10 @@ impl Session {
         let held = self.lock.shared()?;
         let read = self.catalog.read()?;
         let attributes = read.attributes_at(file, at)?.ok_or(QueryError::NotFound)?.0;
+        // While it was staged no recovery point showed it, and nothing was kept for one.
+        if read.names_at(file, at)?.is_empty() {
+            return Err(QueryError::NotFound);
+        }
         if attributes.kind != Kind::Regular {
             return Err(invalid("only regular files have content"));
         }

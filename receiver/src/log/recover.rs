@@ -152,23 +152,33 @@ impl Found {
     }
 }
 
-/// An error if a frame behind `bad` shows that the log was once durable beyond it.
+/// An error if what was once durable is missing: a whole segment, or a frame before one which shows
+/// that the log was durable beyond it.
 fn refuse_damage(segments: &Segments, bad: FramePosition) -> Result<(), StoreError> {
-    let mut at = bad;
-    while let Some(file) = segments.open(at.segment)? {
-        if durable_beyond(&file, at.offset, bad)
-            .map_err(|error| io_error("read the log", &segments.path(at.segment), error))?
-        {
-            return Err(StoreError::Damaged {
-                path: segments.path(bad.segment),
-                offset: u64::from(bad.offset),
-                what: "no frame, though the log was once on the disk beyond it".to_owned(),
-            });
-        }
-        at = FramePosition {
-            segment: at.segment + 1,
-            offset: 0,
+    let damaged = |what: &str| StoreError::Damaged {
+        path: segments.path(bad.segment),
+        offset: u64::from(bad.offset),
+        what: what.to_owned(),
+    };
+    if bad.offset > 0 && !segments.exists(bad.segment) {
+        return Err(damaged("the segment is missing"));
+    }
+    for number in segments
+        .numbers()?
+        .into_iter()
+        .filter(|number| *number >= bad.segment)
+    {
+        let from = if number == bad.segment { bad.offset } else { 0 };
+        let Some(file) = segments.open(number)? else {
+            continue;
         };
+        let beyond = durable_beyond(&file, from, bad)
+            .map_err(|error| io_error("read the log", &segments.path(number), error))?;
+        if beyond {
+            return Err(damaged(
+                "no frame, though the log was once on the disk beyond it",
+            ));
+        }
     }
     Ok(())
 }
@@ -220,10 +230,10 @@ fn cut_off(segments: &Segments, end: LogPosition) -> Result<(), StoreError> {
         file.set_len(u64::from(end.offset)).map_err(failed)?;
         file.sync_all().map_err(failed)?;
     }
-    let mut further = end.segment + 1;
-    while segments.exists(further) {
-        segments.remove(further)?;
-        further += 1;
+    for number in segments.numbers()? {
+        if number > end.segment {
+            segments.remove(number)?;
+        }
     }
     segments.sync_names().map_err(failed)
 }

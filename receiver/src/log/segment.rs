@@ -50,6 +50,19 @@ impl Segments {
         self.path(number).exists()
     }
 
+    /// Numbers of all segments, in order.
+    pub fn numbers(&self) -> Result<Vec<u32>, StoreError> {
+        let failed = |error| io_error("list the log", &self.directory, error);
+        let mut numbers = Vec::new();
+        for entry in std::fs::read_dir(&self.directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_suffix(".seg"));
+            numbers.extend(number.and_then(|number| number.parse::<u32>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
     /// Opens for reading; `None`: there is none.
     pub fn open(&self, number: u32) -> Result<Option<File>, StoreError> {
         let path = self.path(number);
