@@ -46,7 +46,7 @@ start_receiver() {
 }
 receiver_listens() {
   is_alive everwrite-receiver || fail "the receiver ended: $(tail -n 3 "$logs/everwrite-receiver.log")"
-  grep -q '^listening on ' "$logs/everwrite-receiver.out"
+  grep -qs '^listening on ' "$logs/everwrite-receiver.out"
 }
 
 start_coordinator() {

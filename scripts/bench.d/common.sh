@@ -4,8 +4,8 @@
 protect_tree() {
   start_receiver
   start_coordinator
-  pair_once >/dev/null
-  everwrite protect "$tree" --name tree >/dev/null
+  pair_once >/dev/null 2>&1
+  everwrite protect "$tree" --name tree >/dev/null 2>&1
   until_true "the first copy" 1800 is_continuous
   everwrite sync --applied --timeout 1800s >/dev/null
 }

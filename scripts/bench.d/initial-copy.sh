@@ -17,11 +17,12 @@ port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0));
 rsync --daemon --no-detach --config="$place/rsyncd.conf" --address=127.0.0.1 --port="$port" &
 rsync_daemon=$!
 trap 'kill "$rsync_daemon"; stop_all; rm -rf "$place"' EXIT
-until_true "starting the rsync daemon" 10 rsync -q "rsync://127.0.0.1:$port/"
+rsync_answers() { rsync -q "rsync://127.0.0.1:$port/" 2>/dev/null; }
+until_true "starting the rsync daemon" 10 rsync_answers
 # Ends with everything on the disk, as Everwrite's acknowledgement does.
 by_rsync() { rsync -a "$tree/" "rsync://127.0.0.1:$port/copy/" && sync -f "$place/rsync"; }
 by_everwrite() {
-  everwrite protect "$tree" --name tree >/dev/null
+  everwrite protect "$tree" --name tree >/dev/null 2>&1
   until_true "the first copy" 1800 is_continuous
   everwrite sync --timeout 1800s
 }
@@ -33,7 +34,7 @@ for run in 1 2 3; do
   rsync_took=$(timed by_rsync)
   start_receiver
   start_coordinator
-  pair_once >/dev/null
+  pair_once >/dev/null 2>&1
   took=$(timed by_everwrite)
   peak=$(awk '/VmHWM/ { print $2 }' "/proc/$(<"$EVERWRITE_HOME/everwrite-coordinatord.pid")/status")
   figure "run $run: rsync, everwrite, ratio" "$rsync_took s, $took s, $(awk "BEGIN { printf \"%.2f\", $took / $rsync_took }") (at most 1.5)"
