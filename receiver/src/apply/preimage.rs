@@ -18,7 +18,7 @@ use crate::log::content::LogContent;
 use crate::log::{
     FrameKind, FramePosition, LogWriter, NewFrame, PreimageEntry, Preimages, WindowMark,
 };
-use crate::mirror::{Directories, Homing, data_ranges, open_file, read_at};
+use crate::mirror::{Directories, Homing, data_ranges, is_absent, open_file, read_at};
 use crate::store::StoreError;
 
 /// Frames written with one sync.
@@ -81,7 +81,7 @@ fn open_source<H: Homing>(
     });
     match opened {
         Ok(opened) => Ok(Some(opened)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if is_absent(&error) => {
             tracing::error!(
                 file = file.0,
                 "a file of the mirror is missing; what it held before is lost (did something else change the mirror?)"

@@ -16,7 +16,7 @@ use crate::apply::plan::content::{ContentBefore, Place};
 use crate::catalog::CatalogRead;
 use crate::log::Segments;
 use crate::log::content::LogContent;
-use crate::mirror::{Directories, SourceDirectory, data_ranges, open_file, read_at};
+use crate::mirror::{Directories, SourceDirectory, data_ranges, is_absent, open_file, read_at};
 use crate::store::StoreError;
 
 /// The overlay is worked out for so many bytes of a file at a time, and kept for the next question.
@@ -244,7 +244,7 @@ fn open_base(
             Ok(Base::Inode(inode))
         }
         Ok(_) => Ok(Base::Log),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Base::Log),
+        Err(error) if is_absent(&error) => Ok(Base::Log),
         Err(error) => Err(failed(file, error)),
     }
 }

@@ -9,7 +9,7 @@ use fast_rsync::{Signature, SignatureOptions};
 use super::content::find_inode;
 use super::{Answered, Session, invalid};
 use crate::apply::plan::before::{Before, Placed};
-use crate::mirror::read_at;
+use crate::mirror::{is_absent, read_at};
 
 /// Bytes read within one hold of the lock.
 const PIECE_BYTES: u64 = 8 << 20;
@@ -45,11 +45,11 @@ impl Session {
             return Err(QueryError::NotFound);
         }
         let inode =
-            find_inode(&self.directory, &read, file).map_err(|error| match error.kind() {
+            find_inode(&self.directory, &read, file).map_err(|error| match is_absent(&error) {
                 // The mirror could not take it, or something else took it away: there is nothing to
                 // compare with.
-                std::io::ErrorKind::NotFound => QueryError::NotFound,
-                _ => disk(&error),
+                true => QueryError::NotFound,
+                false => disk(&error),
             })?;
         Ok(Current {
             inode,

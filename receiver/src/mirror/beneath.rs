@@ -43,3 +43,19 @@ pub fn open_node(directory: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errn
         resolve,
     )
 }
+
+/// Does the error say that the file is not there, or something else in the place of it or of a directory
+/// above it?
+pub fn is_absent(error: &std::io::Error) -> bool {
+    let absent = [
+        Errno::NOENT,
+        Errno::NOTDIR,
+        Errno::LOOP,
+        Errno::ISDIR,
+        Errno::NXIO,
+    ];
+    error.kind() == std::io::ErrorKind::NotFound
+        || error
+            .raw_os_error()
+            .is_some_and(|code| absent.contains(&Errno::from_raw_os_error(code)))
+}

@@ -10,7 +10,7 @@ mod directories;
 mod layout;
 
 pub use attributes::{Node, Privileges, Unset, read_attributes, set_attributes, set_modified};
-pub use beneath::{open_directory, open_file, open_node};
+pub use beneath::{is_absent, open_directory, open_file, open_node};
 pub use content::{copy_range, data_ranges, punch, read_at, write_at};
 pub use directories::{Directories, Homing, Spot};
 pub use layout::{Layout, SourceDirectory};

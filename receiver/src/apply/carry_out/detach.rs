@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::super::plan::content::{ContentBefore, Piece, Place};
 use super::super::plan::steps::{Build, Detach, Fate, Home};
 use super::{Carrier, StepError, is_lasting, named};
-use crate::mirror::{Spot, copy_range, open_file};
+use crate::mirror::{Spot, copy_range, is_absent, open_file};
 use crate::store::StoreError;
 
 impl Carrier<'_> {
@@ -65,7 +65,7 @@ impl Carrier<'_> {
                 piece.offset,
                 piece.length,
             )?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if is_absent(&error) => {
                 tracing::error!(
                     file = from.0,
                     "a file of the mirror is missing; its bytes are taken from the log as far as it has them (did something else change the mirror?)"
@@ -102,7 +102,7 @@ impl Carrier<'_> {
         let from = match self.before.spot(step.file, &step.from) {
             Ok(from) => from,
             // Its directory has moved on already: so has the name.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if is_absent(&error) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         let done = match step.fate {

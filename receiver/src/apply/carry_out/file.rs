@@ -7,6 +7,7 @@ use everwrite_protocol::wire::{Attributes, Kind};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::super::plan::before::Before;
 use super::super::plan::content::{ContentBefore, Piece, Place};
 use super::super::plan::steps::{Arrive, ContentStep, FileStep, Home};
 use super::{Carrier, StepError};
@@ -41,9 +42,18 @@ impl Carrier<'_> {
         if step.arrive == Arrive::FromStaging {
             self.leave_staging(step, &spot)?;
         }
-        match step.attributes.kind {
+        // Its name being all that changes, it is not even looked at.
+        let untouched = step.arrive == Arrive::Stay
+            && step.content == ContentStep::None
+            && !step.set_attributes
+            && step.links.is_empty();
+        let there = match step.attributes.kind {
+            _ if untouched => return Ok(()),
             Kind::Regular => self.regular(step, &spot, unset)?,
             _ => self.special(step, &spot, unset)?,
+        };
+        if !there {
+            return Ok(());
         }
         if step.arrive != Arrive::Stay {
             self.sync.directory(&*spot.directory)?;
@@ -70,11 +80,7 @@ impl Carrier<'_> {
         step: &FileStep,
         spot: &Spot,
         unset: &mut Unset,
-    ) -> Result<(), StepError> {
-        let untouched = step.arrive == Arrive::Stay && step.content == ContentStep::None;
-        if untouched && !step.set_attributes {
-            return Ok(());
-        }
+    ) -> Result<bool, StepError> {
         let file = match step.arrive {
             Arrive::Create => {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
@@ -86,32 +92,47 @@ impl Carrier<'_> {
         if step.set_attributes {
             set_attributes(Node::from(&file), &step.attributes, self.privileges, unset)?;
         }
-        Ok(self.sync.file(&file)?)
+        self.sync.file(&file)?;
+        Ok(true)
     }
 
-    /// A file that is missing from the mirror is made anew from what the log has of it.
+    /// A file that is missing from the mirror, or has a size that we never gave it, is made anew from
+    /// what the log has of it.
     fn open_or_remake(&mut self, step: &FileStep, spot: &Spot) -> Result<File, StepError> {
         match open_file(spot.directory.as_fd(), &spot.name, OFlags::RDWR) {
-            Err(Errno::NOENT) => {}
-            opened => return Ok(opened?),
+            Ok(file) if self.is_ours(&file, step)? => return Ok(file),
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
         }
         tracing::error!(
             file = step.file.0,
-            "a file of the mirror is missing; made it anew from the log (did something else change the mirror?)"
+            "a file of the mirror is missing or cut; made it anew from the log (did something else change the mirror?)"
         );
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
         let file = open_file(spot.directory.as_fd(), &spot.name, flags)?;
-        for piece in self.read.pieces(step.file, 0..step.attributes.size)? {
+        let size = self.size_before(step)?;
+        for piece in self.read.pieces(step.file, 0..size)? {
             self.write_piece(&file, &piece)?;
         }
-        file.set_len(step.attributes.size)?;
-        set_attributes(
-            Node::from(&file),
-            &step.attributes,
-            self.privileges,
-            &mut Unset::default(),
-        )?;
+        file.set_len(size)?;
+        let unset = &mut Unset::default();
+        set_attributes(Node::from(&file), &step.attributes, self.privileges, unset)?;
         Ok(file)
+    }
+
+    fn size_before(&self, step: &FileStep) -> Result<u64, StepError> {
+        let before = self.read.file(step.file)?;
+        Ok(before.map_or(step.attributes.size, |before| before.attributes.size))
+    }
+
+    /// Has the file a size that it can have before, during and after its step?
+    fn is_ours(&self, file: &File, step: &FileStep) -> Result<bool, StepError> {
+        let size = file.metadata()?.len();
+        let cut = match step.content {
+            ContentStep::Patch { low_water, .. } => low_water,
+            ContentStep::None | ContentStep::Whole(_) => step.attributes.size,
+        };
+        Ok(size == step.attributes.size || size == cut || size == self.size_before(step)?)
     }
 
     fn content(&mut self, file: &File, step: &FileStep) -> Result<(), StepError> {
@@ -164,43 +185,36 @@ impl Carrier<'_> {
         Ok(())
     }
 
+    /// Tells whether the node is there: an unprivileged receiver can't make devices.
     fn special(
         &mut self,
         step: &FileStep,
         spot: &Spot,
         unset: &mut Unset,
-    ) -> Result<(), StepError> {
-        if step.arrive == Arrive::Stay && !step.set_attributes {
-            return Ok(());
-        }
-        let node = match open_node(spot.directory.as_fd(), &spot.name) {
-            Ok(_) if step.arrive == Arrive::Create => {
-                rustix::fs::unlinkat(&*spot.directory, &spot.name[..], AtFlags::empty())?;
-                None
+    ) -> Result<bool, StepError> {
+        let directory = spot.directory.as_fd();
+        if step.arrive == Arrive::Create {
+            match rustix::fs::unlinkat(directory, &spot.name[..], AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
             }
-            Ok(node) => Some(node),
-            Err(Errno::NOENT) => None,
-            Err(error) => return Err(error.into()),
-        };
-        let node = match node {
-            Some(node) => node,
-            None => match make_special(spot, &step.attributes) {
+        }
+        let node = match open_node(directory, &spot.name) {
+            Err(Errno::NOENT) => match make_special(spot, &step.attributes) {
                 Err(Errno::PERM) => {
                     unset.add("the device node itself");
-                    return Ok(());
+                    return Ok(false);
                 }
                 made => {
                     made?;
-                    open_node(spot.directory.as_fd(), &spot.name)?
+                    open_node(directory, &spot.name)?
                 }
             },
+            node => node?,
         };
-        Ok(set_attributes(
-            Node::Path(node.as_fd()),
-            &step.attributes,
-            self.privileges,
-            unset,
-        )?)
+        let node = Node::Path(node.as_fd());
+        set_attributes(node, &step.attributes, self.privileges, unset)?;
+        Ok(true)
     }
 
     fn link(&mut self, spot: &Spot, step: &FileStep, to: &Home) -> Result<(), StepError> {

@@ -12,6 +12,7 @@ use std::io;
 use std::path::PathBuf;
 
 use everwrite_protocol::ids::FileId;
+use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::plan::Plan;
@@ -146,7 +147,13 @@ impl<'p> Carrier<'p> {
             return Ok(());
         }
         let spot = self.after.spot(step.file, &step.home)?;
-        let node = open_node(spot.directory.as_fd(), &spot.name)?;
+        let node = match open_node(spot.directory.as_fd(), &spot.name) {
+            Err(Errno::NOENT) => {
+                rustix::fs::mkdirat(&*spot.directory, &spot.name[..], Mode::RWXU)?;
+                open_node(spot.directory.as_fd(), &spot.name)?
+            }
+            node => node?,
+        };
         set_attributes(
             Node::Path(node.as_fd()),
             &step.attributes,
@@ -160,14 +167,18 @@ impl<'p> Carrier<'p> {
     fn directory_times(&mut self) -> Result<(), StoreError> {
         for (file, attributes) in &self.plan.steps.stirred {
             let done = self.after.open(*file).and_then(|directory| {
-                set_modified(
-                    Node::Path(directory.as_fd()),
-                    attributes,
-                    &mut Unset::default(),
-                )?;
+                let node = Node::Path(directory.as_fd());
+                set_modified(node, attributes, &mut Unset::default())?;
                 self.sync.directory(&directory)
             });
-            done.map_err(|error| named(error.into(), "set the directory's time", *file))?;
+            match done {
+                Err(error) if is_lasting(&error) => {
+                    tracing::error!(file = file.0, %error, "can't set a directory's time in the mirror");
+                }
+                done => {
+                    done.map_err(|error| named(error.into(), "set the directory's time", *file))?;
+                }
+            }
         }
         Ok(())
     }
