@@ -99,7 +99,7 @@ fn fifty_thousand_small_files() {
     const BATCH: u64 = 500;
     let directory = disk();
     let store = open(directory.path());
-    let content: Vec<u8> = (0..60_000u32).map(|i| (i * i >> 7) as u8).collect();
+    let content: Vec<u8> = (0..60_000u32).map(|i| ((i * i) >> 7) as u8).collect();
     let mut batch = Batch::default();
     create(
         &mut batch,

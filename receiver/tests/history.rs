@@ -291,7 +291,7 @@ fn moments_are_found() {
 #[test]
 fn digests_and_signatures_are_of_the_mirror() {
     let mut story = Story::new();
-    let content: Vec<u8> = (0..200_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let content: Vec<u8> = (0..200_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
     story.make(Kind::Regular, ROOT, "a", FileId(2), &content);
     let after = story.cut();
     let (file, block) = (FileId(2), 65_536);
