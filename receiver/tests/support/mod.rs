@@ -2,6 +2,7 @@
 //! and comparison of mirror and history with the model.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod child;
 pub(crate) mod compare;
 pub(crate) mod generate;
 pub(crate) mod model;

@@ -1,0 +1,193 @@
+//! A child of a test, which stores and applies batches as fast as it can and tells what was
+//! acknowledged, until it is killed.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use everwrite_receiver::store::{SourceStore, StoreEvent};
+
+use super::generate::{Generator, Step};
+use super::model::{Model, Tree};
+use super::{Batch, LONG, SOURCE, catch_up, compare, open, send};
+
+const CHILD: &str = "EVERWRITE_TEST_STORE_TO_WRITE";
+/// How many times the child is killed; another number by this variable.
+pub(crate) const ROUNDS: (&str, u64) = ("EVERWRITE_TEST_KILLS", 25);
+/// Another seed by this variable.
+pub(crate) const SEED: (&str, u64) = ("EVERWRITE_TEST_SEED", 1);
+
+/// A number that the environment may change.
+pub(crate) fn setting((variable, default): (&str, u64)) -> u64 {
+    std::env::var(variable).map_or(default, |value| value.parse().expect("a number"))
+}
+
+/// Batches are the same in every run: numbers from numbers.
+pub(crate) struct Batches {
+    generator: Generator,
+    model: Model,
+    sequence: u64,
+}
+
+impl Batches {
+    pub(crate) fn new() -> Self {
+        Self {
+            generator: Generator::default(),
+            model: Model::default(),
+            sequence: 0,
+        }
+    }
+
+    pub(crate) fn next(&mut self) -> (u64, Batch) {
+        self.sequence += 1;
+        let mut random = Random(self.sequence);
+        let count = random.below(14);
+        let step =
+            |random: &mut Random| -> Step { std::array::from_fn(|_| random.below(65_536) as u16) };
+        let steps: Vec<Step> = (0..count).map(|_| step(&mut random)).collect();
+        let batch = self.generator.batch(&self.model, &steps);
+        self.model.apply(&batch);
+        (self.sequence, batch)
+    }
+}
+
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
+/// What the child does, for ever; in the parent, nothing.
+pub(crate) fn work() {
+    let Some(directory) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let events = |event| {
+        if let StoreEvent::Stored(sequence) = event {
+            tell(&format!("stored {}", sequence.0));
+        }
+    };
+    let store = SourceStore::open(Path::new(&directory), SOURCE, events).unwrap();
+    let mut batches = Batches::new();
+    let stored = store.stored().0;
+    while batches.sequence < stored {
+        batches.next();
+    }
+    // The harness has begun a line of its own.
+    tell("\nready");
+    std::thread::scope(|scope| {
+        // Somebody always waits for the mirror, so it is nearly always being changed.
+        scope.spawn(|| while store.catch_up(LONG) {});
+        loop {
+            let (sequence, batch) = batches.next();
+            send(&store, sequence, &batch);
+            if sequence % 8 == 0 {
+                store.settle(LONG);
+            }
+        }
+    });
+}
+
+/// Ends the child once nobody listens any more.
+fn tell(line: &str) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(1);
+    }
+}
+
+fn spawn(directory: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["child", "--exact", "--nocapture", "--test-threads=1"])
+        .env(CHILD, directory)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
+}
+
+/// Lets a child work until it acknowledged a few batches and a moment longer; tells the last one that
+/// it acknowledged.
+pub(crate) fn run_and_kill(directory: &Path, random: &mut Random) -> u64 {
+    let mut child = spawn(directory);
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (told, lines_told) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        lines
+            .map_while(Result::ok)
+            .for_each(|line| drop(told.send(line)));
+    });
+    let deadline = Instant::now() + LONG;
+    let wait =
+        |limit: Instant| lines_told.recv_timeout(limit.saturating_duration_since(Instant::now()));
+    while wait(deadline).expect("the child gets ready") != "ready" {}
+    let mut acknowledged = 0;
+    for _ in 0..random.below(12) {
+        acknowledged = number(&wait(deadline).expect("the child goes on")).max(acknowledged);
+    }
+    let moment = Instant::now() + Duration::from_micros(random.below(30_000));
+    while let Ok(line) = wait(moment) {
+        acknowledged = number(&line).max(acknowledged);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap();
+    lines_told
+        .iter()
+        .fold(acknowledged, |last, line| number(&line).max(last))
+}
+
+/// Lines of the test's own machinery are 0.
+fn number(line: &str) -> u64 {
+    line.strip_prefix("stored ")
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Checks stores after each crash.
+pub(crate) struct Checker {
+    batches: Batches,
+    trees: Vec<Tree>,
+}
+
+impl Checker {
+    pub(crate) fn new() -> Self {
+        let batches = Batches::new();
+        let trees = vec![batches.model.tree()];
+        Self { batches, trees }
+    }
+
+    /// How many batches were stored.
+    pub(crate) fn batches(&self) -> u64 {
+        self.batches.sequence
+    }
+
+    /// Opens the store, finds everything acknowledged in it, mirror and history as they should be.
+    pub(crate) fn check(&mut self, directory: &Path, acknowledged: u64, random: &mut Random) {
+        let store = open(directory);
+        let stored = store.stored().0;
+        assert!(
+            stored >= acknowledged,
+            "{stored} stored, {acknowledged} acknowledged"
+        );
+        while self.batches.sequence < stored {
+            self.batches.next();
+            self.trees.push(self.batches.model.tree());
+        }
+        catch_up(&store, stored);
+        let source = directory.join("src").join(SOURCE.to_string());
+        compare::nothing_refused(&source);
+        compare::mirror(&source.join("mirror"), &self.trees[stored as usize]);
+        for _ in 0..4 {
+            let at = random.below(stored + 1);
+            compare::history(&store, at, &self.trees[at as usize]);
+        }
+    }
+}
