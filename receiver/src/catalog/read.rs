@@ -34,6 +34,7 @@ pub mod event_kind {
 pub struct CatalogRead<'c> {
     transaction: Transaction<'c>,
     path: &'c Path,
+    applied: SequenceNumber,
     highest_file: FileId,
 }
 
@@ -80,14 +81,24 @@ impl<'c> CatalogRead<'c> {
         let transaction = connection
             .unchecked_transaction()
             .map_err(|error| failed(path, error))?;
-        let sql = "SELECT highest_file FROM state WHERE id = 1";
-        let highest = transaction.query_row(sql, [], |row| values::file(row, 0));
-        let highest_file = highest.map_err(|error| failed(path, error))?;
+        let sql = "SELECT applied, highest_file FROM state WHERE id = 1";
+        let state = transaction.query_row(sql, [], |row| {
+            let applied = SequenceNumber(row.get::<_, i64>(0)? as u64);
+            Ok((applied, values::file(row, 1)?))
+        });
+        let (applied, highest_file) = state.map_err(|error| failed(path, error))?;
         Ok(Self {
             transaction,
             path,
+            applied,
             highest_file,
         })
+    }
+
+    /// The recovery point that the mirror is at in this view. What [`Catalog::state`](super::Catalog)
+    /// says outside of it may be another one.
+    pub fn applied(&self) -> SequenceNumber {
+        self.applied
     }
 
     fn statement(&self, sql: &str) -> Result<CachedStatement<'_>> {

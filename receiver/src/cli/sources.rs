@@ -90,7 +90,7 @@ impl Held {
         let read = catalog.read()?;
         let mut roots = Vec::new();
         for (file, path) in read.roots()? {
-            let names = read.names_at(file, catalog.state()?.applied)?;
+            let names = read.names_at(file, read.applied())?;
             roots.extend(
                 names
                     .into_iter()

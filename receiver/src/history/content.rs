@@ -87,7 +87,6 @@ enum Base {
 
 impl Session {
     pub(super) fn read(&mut self, file: FileId, at: SequenceNumber, offset: u64) -> Answered {
-        let applied = self.catalog.state()?.applied;
         let held = self.lock.shared()?;
         let read = self.catalog.read()?;
         let attributes = read.attributes_at(file, at)?.ok_or(QueryError::NotFound)?.0;
@@ -105,7 +104,7 @@ impl Session {
         let key = OverlayKey {
             file,
             at,
-            applied,
+            applied: read.applied(),
             region,
         };
         let overlay = self.content.overlay(&read, key)?;

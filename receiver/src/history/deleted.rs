@@ -16,13 +16,12 @@ const CHILDREN_MAX: usize = 4096;
 
 impl Session {
     pub(super) fn deleted(&self, path: &[u8], limit: u32) -> Answered {
-        let applied = self.catalog.state()?.applied;
         let read = self.catalog.read()?;
         let limit = (limit as usize).min(PAGE_ENTRIES_MAX);
         let mut gone = Gone {
             read: &read,
             top: path,
-            applied,
+            applied: read.applied(),
             limit,
             paths: Paths::new(&read),
             teller: Teller::new(&read, path, limit),

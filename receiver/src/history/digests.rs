@@ -32,8 +32,8 @@ struct Current {
 
 impl Session {
     fn current(&self, file: FileId) -> Result<Current, QueryError> {
-        let applied = self.catalog.state()?.applied;
         let read = self.catalog.read()?;
+        let applied = read.applied();
         let before = read.file(file)?.ok_or(QueryError::NotFound)?;
         if before.attributes.kind != Kind::Regular {
             return Err(invalid("only regular files have content"));

@@ -54,7 +54,6 @@ impl Session {
     }
 
     pub(super) fn tree(&self, cursor: Option<&[u8]>) -> Answered {
-        let applied = self.catalog.state()?.applied;
         let read = self.catalog.read()?;
         let (mut parent, mut name) = from_cursor(cursor)?;
         let mut alive = Alive {
@@ -71,7 +70,13 @@ impl Session {
                     continue;
                 }
                 let at = (record.parent, record.name.as_bytes().to_vec());
-                let entry = entry(&read, record.parent, record.name, record.file, applied)?;
+                let entry = entry(
+                    &read,
+                    record.parent,
+                    record.name,
+                    record.file,
+                    read.applied(),
+                )?;
                 if entry.is_some_and(|entry| !page.add(entry)) {
                     break;
                 }

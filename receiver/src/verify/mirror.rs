@@ -78,7 +78,7 @@ impl Walk<'_> {
                 return Ok(Vec::new());
             }
         };
-        let expected = children(&read, self.catalog, directory)?;
+        let expected = children(&read, directory)?;
         for name in found.iter().filter(|name| !expected.contains_key(*name)) {
             self.differs(&joined(path, name), "is not in the catalog");
         }
@@ -198,11 +198,9 @@ fn is_alive(read: &CatalogRead<'_>, file: FileId) -> Result<bool, StoreError> {
 
 fn children(
     read: &CatalogRead<'_>,
-    catalog: &Catalog,
     directory: FileId,
 ) -> Result<BTreeMap<Vec<u8>, FileId>, StoreError> {
-    let applied = catalog.state()?.applied;
-    let all = read.children_at(directory, b"", applied, i64::MAX as usize)?;
+    let all = read.children_at(directory, b"", read.applied(), i64::MAX as usize)?;
     let bytes = |(name, file): (Name, FileId)| (name.as_bytes().to_vec(), file);
     Ok(all.into_iter().map(bytes).collect())
 }

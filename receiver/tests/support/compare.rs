@@ -118,7 +118,7 @@ pub(crate) fn history(store: &SourceStore, at: u64, tree: &Tree) {
         assert_eq!(entry.file, *id, "{shown}");
         assert_eq!(entry.attributes, file.attributes, "{shown}");
         if entry.attributes.kind == Kind::Regular {
-            same_bytes(&content(store, *id, at, file), &file.content, &shown);
+            content_is(store, *id, at, file);
         }
     }
     assert!(found.is_empty(), "at {at}: too much: {:?}", found.keys());
@@ -155,6 +155,12 @@ fn list(store: &SourceStore, at: u64, path: &[u8], found: &mut Vec<(Vec<u8>, Tre
             return;
         }
     }
+}
+
+/// History shows the model's content of a file at a moment.
+pub(crate) fn content_is(store: &SourceStore, file: FileId, at: u64, model: &File) {
+    let shown = format!("file {} at {at}", file.0);
+    same_bytes(&content(store, file, at, model), &model.content, &shown);
 }
 
 fn content(store: &SourceStore, file: FileId, at: u64, model: &File) -> Vec<u8> {
