@@ -283,7 +283,15 @@ proptest! {
         let source = directory.path().join("src").join(SOURCE.to_string());
         let inside: Vec<String> =
             names(&source).into_iter().filter(|name| !name.starts_with("catalog.db")).collect();
-        let expected = ["apply.lock", "log", "mirror", "objects", "staging", "writer.lock"];
+        let expected = [
+            "apply.gate",
+            "apply.lock",
+            "log",
+            "mirror",
+            "objects",
+            "staging",
+            "writer.lock",
+        ];
         prop_assert_eq!(inside, expected);
     }
 }

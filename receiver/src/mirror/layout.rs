@@ -8,6 +8,7 @@
 //!   log/                 segments
 //!   catalog.db           SQLite
 //!   apply.lock           held shared by readers, exclusively while the mirror changes
+//!   apply.gate           the way to it, so that everybody gets it in turn
 //!   writer.lock          held by the one process that writes
 //! ```
 
