@@ -28,6 +28,7 @@ pub mod look;
 pub mod network_backup;
 pub mod pipeline;
 pub mod queue;
+pub mod ranges;
 pub mod read;
 pub mod reconcile;
 pub mod round;

@@ -10,14 +10,12 @@ use std::time::{Duration, Instant};
 use everwrite_protocol::local::Inode;
 
 use super::hint::{Hint, OriginId, What};
-use super::ranges::Ranges;
+use crate::ranges::{self, RangeSet};
 
 /// Files that can wait.
 const FILES_MAX: usize = 16 * 1024;
 /// Names that can wait, and directories of which only "some names" is known.
 const NAMES_MAX: usize = 16 * 1024;
-/// Ranges of one file.
-const FILE_RANGES_MAX: usize = 1024;
 /// Ranges of all files together.
 const RANGES_MAX: usize = 128 * 1024;
 /// Least time between two [`What::Everything`], which any process may ask for at any rate.
@@ -39,8 +37,8 @@ pub(super) struct Merge {
 /// What waits for one file.
 struct Dirt {
     at: Instant,
-    ranges: Ranges,
-    mapped: Ranges,
+    ranges: RangeSet,
+    mapped: RangeSet,
     append: bool,
     whole: bool,
     attributes: bool,
@@ -161,14 +159,11 @@ impl Merge {
         at: Instant,
         offset: u64,
         length: u64,
-        which: fn(&mut Dirt) -> &mut Ranges,
+        which: fn(&mut Dirt) -> &mut RangeSet,
     ) {
         let ranges = which(self.dirt(key, at));
         let before = ranges.len();
         ranges.add(offset, length);
-        if ranges.len() > FILE_RANGES_MAX {
-            ranges.narrow_to(FILE_RANGES_MAX / 2);
-        }
         let after = ranges.len();
         self.ranges = self.ranges.saturating_sub(before) + after;
         if self.ranges > RANGES_MAX {
@@ -178,7 +173,7 @@ impl Merge {
 
     /// Halves the ranges that every file may have until half of the room is free again.
     fn narrow_all(&mut self) {
-        let mut most = FILE_RANGES_MAX;
+        let mut most = ranges::RANGES_MAX;
         while self.ranges > RANGES_MAX / 2 && most > 1 {
             most /= 2;
             self.ranges = 0;
@@ -225,9 +220,9 @@ impl Merge {
     fn overflow(&mut self, origin: OriginId, at: Instant) {
         let mut room = FILES_MAX / 2;
         self.files.retain(|_, dirt| {
-            let kept = room > 0 && (dirt.unmapped || dirt.mapped.len() > 0);
+            let kept = room > 0 && (dirt.unmapped || !dirt.mapped.is_empty());
             room -= usize::from(kept);
-            dirt.ranges = Ranges::default();
+            dirt.ranges = RangeSet::default();
             dirt.mapped.narrow_to(1);
             kept
         });
@@ -253,8 +248,8 @@ impl Dirt {
     fn new(at: Instant) -> Self {
         Self {
             at,
-            ranges: Ranges::default(),
-            mapped: Ranges::default(),
+            ranges: RangeSet::default(),
+            mapped: RangeSet::default(),
             append: false,
             whole: false,
             attributes: false,

@@ -32,7 +32,6 @@ mod policy;
 mod process;
 #[cfg(test)]
 mod producer;
-mod ranges;
 mod reader;
 mod room;
 mod segment;

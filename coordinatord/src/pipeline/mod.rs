@@ -34,7 +34,7 @@ use crate::config;
 use crate::intake::Hint;
 use crate::network_backup::{Uplink, UplinkEvent};
 use crate::queue::Ticket;
-use crate::round::{Outcome, Round, State, Tools};
+use crate::round::{FilePace, Outcome, Round, State, Tools};
 use crate::schedule::{PaceLimits, ScheduleManager, ScheduleProcessor, Window};
 
 use barrier::Waiting;
@@ -337,11 +337,13 @@ impl Pipeline {
             shortest: Duration::from_millis(schedule.interval_ms_min),
             longest: Duration::from_millis(schedule.interval_ms_max),
         };
+        let mut state = parts.state;
+        state.pace = FilePace::new(limits.longest);
         Self {
             receiver: parts.receiver,
             paths: parts.paths,
             config: parts.config,
-            state: parts.state,
+            state,
             tools: parts.tools,
             uplink: parts.uplink,
             connection: Connection::default(),

@@ -1,9 +1,11 @@
 //! What is known to be dirty about one inode or one name.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::ranges::RangeSet;
+use everwrite_protocol::ids::Timestamp;
+
 use crate::intake::OriginId;
+use crate::ranges::RangeSet;
 
 /// Order in which things became dirty; a barrier waits for all up to a ticket.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -71,18 +73,59 @@ pub struct DirtyFile {
     pub dirt: Dirt,
     /// Rounds in which none of its names led to it.
     pub lost_rounds: u8,
-    /// A part of it was sent in an earlier round, and its ranges are all that is left to send: it
-    /// is not to be compared again on account of being half sent.
-    pub begun: bool,
+    /// A part of it was sent in an earlier round, when the file had this change time, and its ranges
+    /// are all that is left to send: it is not to be compared again on account of being half sent.
+    pub begun: Option<Timestamp>,
+    /// What became dirty since it was begun. It waits until all that was dirty then is sent, or a file
+    /// that is written to all the time would never be done.
+    pub next: Option<(Mark, Dirt)>,
+    /// Time that its looks have cost so far.
+    pub cost: Duration,
     /// Something of it could not be read: it is to be compared by the next scan.
     pub failed: bool,
 }
 
 impl DirtyFile {
+    /// Nothing is dirty yet.
+    pub fn new(mark: Mark) -> Self {
+        Self {
+            mark,
+            dirt: Dirt::default(),
+            lost_rounds: 0,
+            begun: None,
+            next: None,
+            cost: Duration::ZERO,
+            failed: false,
+        }
+    }
+
+    /// Something more became dirty.
+    pub(super) fn change(&mut self, mark: Mark, change: impl FnOnce(&mut Dirt)) {
+        if self.begun.is_some() {
+            let (known, dirt) = self.next.get_or_insert_with(|| (mark, Dirt::default()));
+            *known = Mark::oldest_of(*known, mark);
+            change(dirt);
+        } else {
+            self.mark = Mark::oldest_of(self.mark, mark);
+            change(&mut self.dirt);
+        }
+    }
+
     /// All of this and of `other`, which came later.
     pub fn absorb(&mut self, other: &Self) {
-        self.dirt.absorb(&other.dirt);
-        self.mark = Mark::oldest_of(self.mark, other.mark);
+        self.change(other.mark, |dirt| dirt.absorb(&other.dirt));
+        if let Some((mark, next)) = &other.next {
+            self.change(*mark, |dirt| dirt.absorb(next));
+        }
+    }
+
+    /// What is begun and what became dirty since, as one.
+    pub fn as_one(mut self) -> Self {
+        if let Some((mark, next)) = self.next.take() {
+            self.dirt.absorb(&next);
+            self.mark = Mark::oldest_of(self.mark, mark);
+        }
+        self
     }
 }
 

@@ -11,7 +11,6 @@
 //! - It need not be durable: after a crash everything in it is found again by the reconcile scan.
 
 mod dirty;
-mod ranges;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -21,7 +20,6 @@ use everwrite_protocol::ids::Name;
 use everwrite_protocol::local::Inode;
 
 pub use dirty::{Dirt, DirtyFile, Listing, Mark, Ticket};
-pub use ranges::RangeSet;
 
 use crate::intake::{Hint, OriginId, What};
 
@@ -126,17 +124,19 @@ impl Queue {
 
     /// A file to look at.
     pub fn dirty(&mut self, file: Inode, mark: Mark, change: impl FnOnce(&mut Dirt)) {
-        let entry = self.files.entry(file).or_insert_with(|| DirtyFile {
-            mark,
-            dirt: Dirt::default(),
-            lost_rounds: 0,
-            begun: false,
-            failed: false,
-        });
-        self.file_order.remove(&(entry.mark.ticket, file));
-        entry.mark = Mark::oldest_of(entry.mark, mark);
-        self.file_order.insert((entry.mark.ticket, file));
-        change(&mut entry.dirt);
+        let Some(entry) = self.files.get_mut(&file) else {
+            let mut entry = DirtyFile::new(mark);
+            entry.change(mark, change);
+            self.file_order.insert((mark.ticket, file));
+            self.files.insert(file, entry);
+            return;
+        };
+        let before = entry.mark.ticket;
+        entry.change(mark, change);
+        if entry.mark.ticket != before {
+            self.file_order.remove(&(before, file));
+            self.file_order.insert((entry.mark.ticket, file));
+        }
     }
 
     /// A directory to list. Its dirty names are found by the listing; those that were hinted stay

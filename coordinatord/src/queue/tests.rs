@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use everwrite_protocol::ids::Timestamp;
+
 use super::*;
 
 fn inode(number: u64) -> Inode {
@@ -42,6 +44,26 @@ fn one_entry_a_file_in_the_order_of_the_first_hint() {
     let entry = queue.take_file(inode(1)).unwrap();
     assert_eq!(entry.dirt.ranges.within(100).collect::<Vec<_>>(), [(0, 20)]);
     assert_eq!(queue.entries(), 1);
+}
+
+#[test]
+fn what_is_begun_is_not_added_to() {
+    let mut queue = Queue::default();
+    queue.push(&write(1, 0, 10));
+    let mut entry = queue.take_file(inode(1)).unwrap();
+    entry.begun = Some(Timestamp(1));
+    queue.put_back_file(inode(1), entry);
+    let last = queue.last_ticket();
+    queue.push(&write(1, 50, 10));
+    queue.push(&write(1, 80, 10));
+    let entry = queue.take_file(inode(1)).unwrap();
+    assert_eq!(entry.dirt.ranges.bytes(u64::MAX), 10);
+    let (mark, next) = entry.next.clone().unwrap();
+    assert!(mark.ticket > last);
+    assert_eq!(next.ranges.bytes(u64::MAX), 20);
+    let entry = entry.as_one();
+    assert_eq!(entry.dirt.ranges.bytes(u64::MAX), 30);
+    assert!(entry.mark.ticket <= last);
 }
 
 #[test]

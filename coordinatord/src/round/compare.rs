@@ -8,7 +8,8 @@ use super::content::Compared;
 use super::names::{At, Why};
 use crate::delta::{LadderError, Mode, Piece, Plan, ladder};
 use crate::index::FileRow;
-use crate::queue::{DirtyFile, RangeSet};
+use crate::queue::DirtyFile;
+use crate::ranges::RangeSet;
 use crate::read::OpenContent;
 
 /// A delta with more new content than this is no use as one batch: the file is sent in pieces.

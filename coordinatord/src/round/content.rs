@@ -1,6 +1,6 @@
 //! Looking at files: content and attributes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use everwrite_protocol::ids::{FileId, Name};
@@ -48,13 +48,11 @@ impl Round<'_> {
             self.state.unknown_hinted = true;
             return Ok(());
         };
-        let Some(entry) = self.join_resting(inode, entry) else {
-            return Ok(());
-        };
         if !self.done_files.insert(row.id) {
             self.postponed_files.push((inode, entry));
             return Ok(());
         }
+        self.look_began = Instant::now();
         match self.locate(&row, entry.mark)? {
             Located::Yes(open, directory, directory_inode, name, stat) => {
                 let at = At {
@@ -144,7 +142,7 @@ impl Round<'_> {
         if wants_comparison(entry, row, stat) && row.size > 0 {
             return Ok(Some(row.clone()));
         }
-        if row.staged || entry.begun || !is_heavy(&entry.dirt, row, stat) {
+        if row.staged || entry.begun.is_some() || !is_heavy(&entry.dirt, row, stat) {
             return Ok(None);
         }
         self.sibling(at, name, stat, Some(row.id), Why::of(entry.mark))
@@ -155,17 +153,6 @@ impl Round<'_> {
         self.state
             .resting
             .insert(inode, (self.started + REST, entry));
-    }
-
-    /// Adds new dirt to a file that is left alone for now. `None`: it was.
-    fn join_resting(&mut self, inode: Inode, entry: DirtyFile) -> Option<DirtyFile> {
-        match self.state.resting.get_mut(&inode) {
-            Some((_, resting)) => {
-                resting.absorb(&entry);
-                None
-            }
-            None => Some(entry),
-        }
     }
 
     /// Is it being rewritten, so that looking a little later costs less?
@@ -179,7 +166,7 @@ impl Round<'_> {
         };
         !self.state.hurry
             && !row.staged
-            && !entry.begun
+            && entry.begun.is_none()
             && is_heavy(&entry.dirt, row, stat)
             && (0..quiet.as_nanos() as i64).contains(&age)
             && self.started.saturating_duration_since(entry.mark.since) < REST_MAX
@@ -233,14 +220,32 @@ impl Round<'_> {
         let Some(attributes) = self.attributes_at(at, name, stat) else {
             return self.distrust(row.id);
         };
-        self.put_attributes(&row, stat, attributes, origin, unfinished || entry.failed)?;
+        entry.cost += self.look_began.elapsed();
+        let suspect = unfinished || entry.failed || changed_in_between(&entry, stat);
+        self.put_attributes(&row, stat, attributes, origin, suspect)?;
         if unfinished {
-            entry.begun = true;
+            entry.begun = entry.begun.or(Some(stat.changed));
             self.postponed_files.push((row.inode, entry));
-        } else if row.staged && !entry.failed {
+            return Ok(());
+        }
+        if row.staged && !entry.failed {
             self.arrive(at, name, row.id, entry.mark)?;
         }
+        self.rest_after(row.inode, entry);
         Ok(())
+    }
+
+    /// All that was dirty is sent. What became dirty meanwhile waits in proportion to what that cost.
+    fn rest_after(&mut self, inode: Inode, entry: DirtyFile) {
+        let now = Instant::now();
+        self.state.pace.finished(inode, now, entry.cost);
+        if let Some((mark, dirt)) = entry.next {
+            let next = DirtyFile {
+                dirt,
+                ..DirtyFile::new(mark)
+            };
+            self.state.queue.put_back_file(inode, next);
+        }
     }
 
     /// A staged file is complete: it gets its names.
@@ -400,6 +405,12 @@ fn looks_written(row: &FileRow, stat: &Stat) -> bool {
     row.size != stat.size || moved && stat.modified == stat.changed
 }
 
+/// Was the file changed since its first part was read, and nobody announced it? What was read then
+/// may be out of date.
+fn changed_in_between(entry: &DirtyFile, stat: &Stat) -> bool {
+    entry.next.is_none() && entry.begun.is_some_and(|changed| changed != stat.changed)
+}
+
 /// Is most of a large file dirty?
 pub(super) fn is_heavy(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
     let size = stat.size.max(row.size);
@@ -420,8 +431,8 @@ fn is_rewritten(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
 /// while the file is half sent; that is no reason to begin anew.
 fn widen(entry: &mut DirtyFile, row: &FileRow, stat: &Stat) {
     let dirt = &mut entry.dirt;
-    let announced = entry.begun || !dirt.ranges.is_empty() || dirt.appended || dirt.whole;
-    let suspect = row.is_suspect() && !row.staged && !entry.begun;
+    let announced = entry.begun.is_some() || !dirt.ranges.is_empty() || dirt.appended || dirt.whole;
+    let suspect = row.is_suspect() && !row.staged && entry.begun.is_none();
     dirt.whole |= suspect || !announced && looks_written(row, stat);
     if stat.size > row.size {
         dirt.ranges.add(row.size, u64::MAX);
@@ -430,7 +441,7 @@ fn widen(entry: &mut DirtyFile, row: &FileRow, stat: &Stat) {
 
 fn wants_comparison(entry: &DirtyFile, row: &FileRow, stat: &Stat) -> bool {
     let whole = entry.dirt.whole && stat.size.max(row.size) > ASK_BYTES_MIN;
-    let rewritten = !entry.begun && is_rewritten(&entry.dirt, row, stat);
+    let rewritten = entry.begun.is_none() && is_rewritten(&entry.dirt, row, stat);
     !row.staged && (whole || rewritten)
 }
 
@@ -503,26 +514,24 @@ mod tests {
         let entry = |begun| {
             let mark = Mark {
                 ticket: Ticket(1),
-                since: std::time::Instant::now(),
+                since: Instant::now(),
                 origin: OriginId::SCAN,
             };
             let mut dirt = Dirt::default();
             dirt.ranges.add(4 << 20, u64::MAX);
             DirtyFile {
-                mark,
                 dirt,
-                lost_rounds: 0,
                 begun,
-                failed: false,
+                ..DirtyFile::new(mark)
             }
         };
-        for begun in [false, true] {
+        for begun in [None, Some(stat.changed)] {
             let mut entry = entry(begun);
             widen(&mut entry, &row, &stat);
-            assert_eq!(entry.dirt.whole, !begun);
-            assert_eq!(wants_comparison(&entry, &row, &stat), !begun);
+            assert_eq!(entry.dirt.whole, begun.is_none());
+            assert_eq!(wants_comparison(&entry, &row, &stat), begun.is_none());
         }
-        let mut entry = entry(true);
+        let mut entry = entry(Some(stat.changed));
         entry.dirt.whole = true;
         assert!(
             wants_comparison(&entry, &row, &stat),

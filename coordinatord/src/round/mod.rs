@@ -13,6 +13,7 @@ mod create;
 mod listing;
 mod moves;
 mod names;
+mod pace;
 mod root;
 mod sibling;
 mod state;
@@ -24,6 +25,7 @@ use anyhow::Result;
 use everwrite_protocol::ids::{FileId, Name, SequenceNumber};
 use everwrite_protocol::local::Inode;
 
+pub use pace::FilePace;
 pub use state::{Delayed, ListingWork, ProtectedRoot, State, Tools};
 
 use crate::batch::BatchBuilder;
@@ -48,6 +50,8 @@ pub struct Round<'s> {
     directories: Directories,
     buffer: Vec<u8>,
     started: Instant,
+    /// When the look at the file at hand began.
+    look_began: Instant,
     /// Oldest hint that went into the batch.
     oldest: Option<Mark>,
     /// Files that lost a name: those without any at the end are dead.
@@ -80,6 +84,7 @@ impl<'s> Round<'s> {
             directories: Directories::default(),
             buffer: Vec::new(),
             started: Instant::now(),
+            look_began: Instant::now(),
             oldest: None,
             orphans: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -179,11 +184,14 @@ impl<'s> Round<'s> {
     }
 
     fn take_and_look(&mut self, inode: Inode, bytes: u64) -> Result<()> {
-        if let Some(entry) = self.state.queue.take_file(inode) {
-            self.note(entry.mark);
-            self.look_file(inode, entry, bytes)?;
-        }
-        Ok(())
+        let Some(entry) = self.state.queue.take_file(inode) else {
+            return Ok(());
+        };
+        let Some(entry) = self.state.rest(inode, entry, self.started) else {
+            return Ok(());
+        };
+        self.note(entry.mark);
+        self.look_file(inode, entry, bytes)
     }
 
     fn is_full(&self) -> bool {

@@ -56,7 +56,7 @@ impl Round<'_> {
         self.leave_old_names(at, name, row, why)?;
         self.attach(at.file, name, file, why.mark.origin)?;
         // No recovery point may show the new name with less than the file had when it got it.
-        if let Some(entry) = self.state.queue.take_file(row.inode) {
+        if let Some(entry) = self.state.take_dirt(row.inode) {
             self.note(entry.mark);
             self.look_file(row.inode, entry, SMALL_BYTES)?;
         }
@@ -83,7 +83,7 @@ impl Round<'_> {
     ) -> Option<OpenContent> {
         let resting = self.state.resting.get(&row.inode).map(|(_, entry)| entry);
         let queued = self.state.queue.file(row.inode);
-        let heavy = |entry: &DirtyFile| is_heavy(&entry.dirt, row, stat);
+        let heavy = |entry: &DirtyFile| is_heavy(&entry.clone().as_one().dirt, row, stat);
         if stat.kind != Kind::Regular || !resting.is_some_and(heavy) && !queued.is_some_and(heavy) {
             return None;
         }
@@ -91,8 +91,7 @@ impl Round<'_> {
         if !content.stat.is_file(row.inode, row.birth) {
             return None;
         }
-        self.state.resting.remove(&row.inode);
-        self.state.queue.take_file(row.inode);
+        self.state.take_dirt(row.inode);
         Some(content)
     }
 

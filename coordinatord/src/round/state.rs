@@ -9,6 +9,7 @@ use everwrite_protocol::ids::{FileId, Name};
 use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::Origin;
 
+use super::pace::FilePace;
 use super::root::ROOT_UNBOUND;
 use crate::exclude::Excludes;
 use crate::front::Devices;
@@ -38,6 +39,8 @@ pub struct State {
     pub delayed: BTreeMap<(Instant, u64), Delayed>,
     /// Files that are being rewritten, and until when they are left alone. New dirt joins them.
     pub resting: HashMap<Inode, (Instant, DirtyFile)>,
+    /// Which files were dear to look at of late.
+    pub pace: FilePace,
     /// How many were ever delayed: tells those of one moment apart.
     pub delayed_ever: u64,
     /// The directory that is being listed.
@@ -150,6 +153,7 @@ impl State {
             staged: HashMap::new(),
             delayed: BTreeMap::new(),
             resting: HashMap::new(),
+            pace: FilePace::default(),
             delayed_ever: 0,
             listing: None,
             scan: None,
@@ -237,6 +241,36 @@ impl State {
     /// Is a scan still listing?
     pub fn is_listing(&self) -> bool {
         self.listing.is_some() || self.queue.listings() > 0
+    }
+
+    /// Adds to the dirt of a file that is left alone for now, or of one that was dear to look at of
+    /// late and has to rest. `None`: it was.
+    pub(super) fn rest(
+        &mut self,
+        inode: Inode,
+        entry: DirtyFile,
+        now: Instant,
+    ) -> Option<DirtyFile> {
+        if let Some((_, resting)) = self.resting.get_mut(&inode) {
+            resting.absorb(&entry);
+            return None;
+        }
+        let until = self.pace.rests_until(inode, now);
+        match until.filter(|_| entry.begun.is_none() && !self.hurry) {
+            Some(until) => {
+                self.resting.insert(inode, (until, entry));
+                None
+            }
+            None => Some(entry),
+        }
+    }
+
+    /// All that is known to be dirty about a file, wherever it waits.
+    pub(super) fn take_dirt(&mut self, inode: Inode) -> Option<DirtyFile> {
+        if let Some((_, resting)) = self.resting.remove(&inode) {
+            self.queue.put_back_file(inode, resting);
+        }
+        self.queue.take_file(inode).map(DirtyFile::as_one)
     }
 
     /// Looks at something a little later.

@@ -1,7 +1,8 @@
-//! A set of byte ranges of one file, of bounded size.
+//! A set of byte ranges of one file, of bounded size: under pressure it grows wider, never emptier.
 
-/// More ranges than this are not kept apart: the two nearest become one, gap included.
-const RANGES_MAX: usize = 256;
+/// Ranges that are kept apart. When there are more, the smallest gaps are closed until half of the
+/// room is free again, so that a stream of scattered ranges pays for that only now and then.
+pub const RANGES_MAX: usize = 512;
 
 /// Byte ranges, ascending, neither touching nor overlapping. Pure.
 ///
@@ -28,7 +29,7 @@ impl RangeSet {
             });
         self.ranges.splice(from..to, [merged]);
         if self.ranges.len() > RANGES_MAX {
-            self.merge_nearest();
+            self.narrow_to(RANGES_MAX / 2);
         }
     }
 
@@ -37,6 +38,14 @@ impl RangeSet {
         for range in &other.ranges {
             self.add(range.0, range.1 - range.0);
         }
+    }
+
+    /// The ranges as `(offset, length)`; to the end of numbers is `u64::MAX` long.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let length = |start, end| if end == u64::MAX { end } else { end - start };
+        self.ranges
+            .iter()
+            .map(move |&(start, end)| (start, length(start, end)))
     }
 
     /// The ranges as `(offset, length)`, cut at `size`.
@@ -78,12 +87,28 @@ impl RangeSet {
         self.ranges.is_empty()
     }
 
-    fn merge_nearest(&mut self) {
-        let gap = |at: usize| self.ranges[at + 1].0 - self.ranges[at].1;
-        if let Some(at) = (0..self.ranges.len() - 1).min_by_key(|at| gap(*at)) {
-            self.ranges[at].1 = self.ranges[at + 1].1;
-            self.ranges.remove(at + 1);
+    /// Number of ranges.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Closes the smallest gaps until at most `most` ranges (at least one) are left.
+    pub fn narrow_to(&mut self, most: usize) {
+        let surplus = self.ranges.len().saturating_sub(most.max(1));
+        if surplus == 0 {
+            return;
         }
+        let gap = |pair: &[(u64, u64)]| pair[1].0 - pair[0].1;
+        let mut gaps: Vec<u64> = self.ranges.windows(2).map(gap).collect();
+        let (_, limit, _) = gaps.select_nth_unstable(surplus - 1);
+        let limit = *limit;
+        self.ranges.dedup_by(|next, kept| {
+            let close = next.0 - kept.1 <= limit;
+            if close {
+                kept.1 = next.1;
+            }
+            close
+        });
     }
 }
 
@@ -114,6 +139,26 @@ mod tests {
     }
 
     #[test]
+    fn a_range_to_the_end_says_so() {
+        let mut set = RangeSet::default();
+        set.add(2, 1);
+        set.add(5, u64::MAX);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [(2, 1), (5, u64::MAX)]);
+    }
+
+    #[test]
+    fn the_smallest_gaps_close_first() {
+        let mut set = RangeSet::default();
+        for offset in [0, 2, 100, 103] {
+            set.add(offset, 1);
+        }
+        set.narrow_to(3);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [(0, 3), (100, 1), (103, 1)]);
+        set.narrow_to(1);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [(0, 104)]);
+    }
+
+    #[test]
     fn the_number_of_ranges_is_bounded() {
         let mut set = RangeSet::default();
         (0..10_000u64).for_each(|at| set.add(at * 10, 3));
@@ -135,6 +180,21 @@ mod tests {
             let taken: u64 = set.take(takes, 500).iter().map(|range| range.1).sum();
             prop_assert_eq!(taken, covered.min(takes));
             prop_assert_eq!(set.bytes(500), covered - taken);
+        }
+
+        #[test]
+        fn narrowing_covers_more_in_fewer(
+            adds in prop::collection::vec((0u64..200, 0u64..20), 0..60),
+            most in 1usize..40,
+        ) {
+            let mut set = RangeSet::default();
+            adds.iter().for_each(|&(offset, length)| set.add(offset, length));
+            let before = set.clone();
+            set.narrow_to(most);
+            prop_assert!(set.len() <= most.max(1));
+            let mut both = set.clone();
+            both.add_all(&before);
+            prop_assert_eq!(both, set);
         }
     }
 }
