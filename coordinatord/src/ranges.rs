@@ -82,6 +82,11 @@ impl RangeSet {
         self.within(size).map(|range| range.1).sum()
     }
 
+    /// Is one of them without an end, as what is left of a truncated file?
+    pub fn reaches_the_end(&self) -> bool {
+        self.ranges.last().is_some_and(|range| range.1 == u64::MAX)
+    }
+
     /// Nothing in it?
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
@@ -142,7 +147,9 @@ mod tests {
     fn a_range_to_the_end_says_so() {
         let mut set = RangeSet::default();
         set.add(2, 1);
+        assert!(!set.reaches_the_end());
         set.add(5, u64::MAX);
+        assert!(set.reaches_the_end());
         assert_eq!(set.iter().collect::<Vec<_>>(), [(2, 1), (5, u64::MAX)]);
     }
 

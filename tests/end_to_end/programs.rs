@@ -96,3 +96,27 @@ END
     pair.run(script);
     pair.assert_mirrored();
 }
+
+/// What is asked to be stored is stored, though the file never comes to rest.
+#[test]
+fn written_all_the_time() {
+    let pair = Pair::start_with(|tree| {
+        shell(tree, "head -c 48M /dev/zero > hot");
+    });
+    let script = r#"python3 -c '
+import os, random
+file = os.open("hot", os.O_WRONLY)
+while True: os.pwrite(file, os.urandom(4096), random.randrange(12288) * 4096)'"#;
+    let mut writer = pair.source.spawn(&pair.tree, script);
+    for _ in 0..3 {
+        shell(&pair.tree, "date +%N > beside");
+        pair.source.settle();
+        let stored = std::fs::read(pair.mirror().join("beside")).unwrap();
+        assert_eq!(stored, std::fs::read(pair.tree.join("beside")).unwrap());
+        assert!(writer.try_wait().unwrap().is_none(), "it goes on writing");
+    }
+    let group = rustix::process::Pid::from_child(&writer);
+    rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+    writer.wait().unwrap();
+    pair.assert_mirrored();
+}

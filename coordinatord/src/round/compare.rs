@@ -26,7 +26,12 @@ impl Round<'_> {
         entry: &mut DirtyFile,
     ) -> Result<Compared> {
         let own = row.id == base.id;
-        let Some(plan) = self.plan(content, base, Mode::Rebuild) else {
+        let mode = if own && !may_have_moved(entry) {
+            Mode::InPlace
+        } else {
+            Mode::Rebuild
+        };
+        let Some(plan) = self.plan(content, base, mode) else {
             return Ok(if own {
                 Compared::NotNow
             } else {
@@ -106,6 +111,12 @@ impl Round<'_> {
             }
         }
     }
+}
+
+/// May the content have moved within the file? Not if all that was written is known, and nothing was
+/// cut off: looking for moved content would be dear and in vain.
+fn may_have_moved(entry: &DirtyFile) -> bool {
+    entry.dirt.whole || entry.dirt.appended || entry.dirt.ranges.reaches_the_end()
 }
 
 /// Is building from the base better than sending plainly?

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// Rounds take at most one part in so many of the time.
+const SHARE: u32 = 4;
+
 /// Bounds of a pace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PaceLimits {
@@ -13,8 +16,8 @@ pub struct PaceLimits {
 
 /// Decides when the next round of some repeated work may start. Pure: told the time.
 ///
-/// A round that took `d` is followed by a rest so long that work takes at most half of the time:
-/// the interval is twice what rounds cost of late, between the limits. After a quiet spell the next
+/// A round that took `d` is followed by a rest so long that work takes at most a quarter of the time:
+/// the interval is four times what rounds cost of late, between the limits. After a quiet spell the next
 /// round is due at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Pacer {
@@ -41,7 +44,7 @@ impl Pacer {
     /// A round that started at `start` took `cost`. A dear one widens the interval at once, cheap
     /// ones narrow it by and by.
     pub fn finished(&mut self, start: Instant, cost: Duration) {
-        let wanted = cost.saturating_mul(2);
+        let wanted = cost.saturating_mul(SHARE);
         let next = if wanted > self.interval {
             wanted
         } else {
@@ -80,7 +83,7 @@ mod tests {
         let now = Instant::now();
         let mut pacer = Pacer::new(LIMITS);
         pacer.finished(now, Duration::from_millis(40));
-        assert_eq!(pacer.due(now), now + Duration::from_millis(80));
+        assert_eq!(pacer.due(now), now + Duration::from_millis(160));
         pacer.finished(now, Duration::from_secs(5));
         assert_eq!(pacer.interval(), LIMITS.longest);
         (0..50).for_each(|_| pacer.finished(now, Duration::ZERO));
