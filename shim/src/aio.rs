@@ -1,24 +1,12 @@
-//! POSIX asynchronous writes: libc makes them in a thread of its own, past every hook.
-//!
-//! A write is announced when it is asked for, and done when the program learns of its end
-//! (`aio_return`, or `aio_error` with anything but "in progress"). One whose end nobody asks for stays
-//! announced until the process is gone.
+//! POSIX asynchronous writes: libc makes them in a thread of its own, past every hook. A program
+//! learns of their end by `aio_return`, or by `aio_error` with anything but "in progress", or by having
+//! waited for a whole list.
 
-use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
-use core::mem::MaybeUninit;
-use core::sync::atomic::{
-    AtomicU64, AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
-};
 
-use crate::content;
-use crate::descriptor;
-use crate::range::{self, Change};
-
-/// Writes under way that are remembered. Those beyond count as a change of the whole file, when they
-/// begin and when they end.
-const WRITES: usize = 64;
+use crate::call::{Pending, Then};
+use crate::range::Change;
+use crate::{content, descriptor, under_way};
 
 /// `struct aiocb` of glibc, as far as it is needed.
 #[repr(C)]
@@ -35,23 +23,6 @@ struct ControlBlock {
 
 const _: () = assert!(core::mem::offset_of!(ControlBlock, offset) == 128);
 
-/// A write under way. All-zero: free.
-struct Write {
-    /// Address of its control block; 0: free, 1: being filled or emptied.
-    block: AtomicUsize,
-    /// Attachment that its ticket belongs to: a `fork` child inherits neither.
-    stamp: AtomicU64,
-    ticket: UnsafeCell<MaybeUninit<range::Ticket>>,
-}
-
-// SAFETY: the ticket belongs to whoever took `block` to 1.
-unsafe impl Sync for Write {}
-
-const TAKEN: usize = 1;
-
-// SAFETY: all-zero is a valid, free write: integers, and memory that may be anything.
-static UNDER_WAY: [Write; WRITES] = unsafe { core::mem::zeroed() };
-
 /// `aio_write`.
 ///
 /// # Safety
@@ -61,19 +32,10 @@ pub(crate) unsafe fn begin(block: *const c_void) {
     let Some(asked) = (unsafe { block.cast::<ControlBlock>().as_ref() }) else {
         return;
     };
-    let Some((page, known)) = descriptor::watched(asked.descriptor) else {
-        return;
-    };
-    let free = |write: &&Write| write.take(0);
-    let Some(write) = UNDER_WAY.iter().find(free) else {
-        return range::tell(page, known.file, Change::WHOLE);
-    };
-    let change = content::change_at_offset(&known, asked.offset, asked.bytes as u64);
-    let ticket = range::announce_apart(page, known.file, change);
-    write.stamp.store(ticket.stamp(), Relaxed);
-    // SAFETY: taken.
-    unsafe { (*write.ticket.get()).write(ticket) };
-    write.block.store(block as usize, Release);
+    if let Some((page, known)) = descriptor::watched(asked.descriptor) {
+        let change = content::change_at_offset(&known, asked.offset, asked.bytes as u64);
+        under_way::begin(block as usize, page, &known, change);
+    }
 }
 
 /// The program learns that `block` has ended.
@@ -81,31 +43,79 @@ pub(crate) unsafe fn begin(block: *const c_void) {
 /// # Safety
 /// As [`begin`].
 pub(crate) unsafe fn end(block: *const c_void) {
-    let address = block as usize;
-    if address <= TAKEN {
-        return;
-    }
-    if let Some(write) = UNDER_WAY.iter().find(|write| write.take(address)) {
-        // SAFETY: taken, and filled before `block` was set.
-        let ticket = unsafe { (*write.ticket.get()).assume_init() };
-        ticket.done_under(write.stamp.load(Relaxed));
-        return write.block.store(0, Release);
-    }
-    // SAFETY: as the caller promises.
-    let Some(asked) = (unsafe { block.cast::<ControlBlock>().as_ref() }) else {
-        return;
-    };
-    if let Some((page, known)) = descriptor::watched(asked.descriptor) {
-        range::tell(page, known.file, Change::WHOLE);
+    if !under_way::end(block as usize) && under_way::is_any_forgotten() {
+        // SAFETY: as the caller promises.
+        unsafe { block.cast::<ControlBlock>().as_ref() }
+            .into_iter()
+            .for_each(|asked| under_way::end_unknown(asked.descriptor));
     }
 }
 
-impl Write {
-    fn take(&self, block: usize) -> bool {
-        self.block.load(Relaxed) == block
-            && self
-                .block
-                .compare_exchange(block, TAKEN, AcqRel, Acquire)
-                .is_ok()
+/// `aio_fsync`.
+///
+/// # Safety
+/// As [`begin`].
+pub(crate) unsafe fn sync(block: *const c_void, pending: &mut Pending) {
+    // SAFETY: as the caller promises.
+    if let Some(asked) = unsafe { block.cast::<ControlBlock>().as_ref() } {
+        content::change(asked.descriptor, Change::SYNC, pending);
+    }
+}
+
+/// The list of `lio_listio`, of which any may be null.
+#[derive(Clone, Copy)]
+pub(crate) struct List {
+    blocks: *const *const ControlBlock,
+    count: c_int,
+}
+
+/// `lio_listio`.
+///
+/// # Safety
+/// The arguments are what `lio_listio` asks for.
+pub(crate) unsafe fn begin_many(
+    mode: c_int,
+    blocks: *const *const c_void,
+    count: c_int,
+    pending: &mut Pending,
+) {
+    const LIO_WAIT: c_int = 0;
+    let list = List {
+        blocks: blocks.cast(),
+        count,
+    };
+    // SAFETY: as the caller promises.
+    unsafe { list.each_write(|block| begin(block)) };
+    if mode == LIO_WAIT {
+        pending.then = Then::Listed(list);
+    }
+}
+
+impl List {
+    /// # Safety
+    /// The list is what `lio_listio` asks for.
+    unsafe fn each_write(&self, act: unsafe fn(*const c_void)) {
+        const LIO_WRITE: c_int = 1;
+        for at in 0..self.count.max(0) as usize {
+            // SAFETY: as the caller promises.
+            unsafe {
+                let block = *self.blocks.wrapping_add(at);
+                if block
+                    .as_ref()
+                    .is_some_and(|asked| asked.operation == LIO_WRITE)
+                {
+                    act(block.cast());
+                }
+            }
+        }
+    }
+
+    /// All have ended.
+    ///
+    /// # Safety
+    /// As `each_write`.
+    pub(crate) unsafe fn end(&self) {
+        // SAFETY: as the caller promises.
+        unsafe { self.each_write(end) };
     }
 }

@@ -172,9 +172,20 @@ fn exchange(state: &State, epoch: u64) -> Result<Lane, Absence> {
     }
 }
 
+/// Not 0: the program has set up an `io_uring`, and what goes through that is not seen.
+static RING: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) fn ring_comes() {
+    RING.store(1, Relaxed);
+    if let Some((lane, _)) = process::known_state().and_then(in_force) {
+        lane.segment().header.ring_unseen.store(1, Relaxed);
+    }
+}
+
 /// The first words in a new segment: what was remembered, what is mapped, and what can't be seen.
 fn begin(lane: Lane) {
     let header = &lane.segment().header;
+    header.ring_unseen.store(RING.load(Relaxed), Relaxed);
     header
         .stdio_unseen
         .store(u32::from(!stdio::is_seen()), Relaxed);

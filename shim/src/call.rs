@@ -6,7 +6,10 @@ use core::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
 use crate::place::At;
 use crate::range::{self, Change};
-use crate::{aio, content, decode, descriptor, mapping, message, names, process, run, spawn};
+use crate::{
+    accounts, aio, attach, content, decode, descriptor, mapping, message, names, policy, process,
+    run, spawn, submit,
+};
 
 /// Length of a write that is not known before the call, or "to the end of the file".
 pub(crate) const UNKNOWN: u64 = u64::MAX;
@@ -76,10 +79,16 @@ pub(crate) enum Call {
     TruncatePath { path: Argument, size: Argument },
     /// Adds to a file of accounts.
     AppendPath { path: Argument },
-    /// Adds to the file of logins, `_PATH_WTMP`.
+    /// Adds to the file of logins.
     LogLogin,
-    /// Changes the file of users who are logged in, `_PATH_UTMP`.
+    /// Changes the file of users who are logged in.
     LogUser,
+    /// Changes both.
+    Login,
+    /// Says which file holds the users who are logged in.
+    NameUsers,
+    /// Makes the file by which changes of passwords are kept apart.
+    LockPasswords,
     /// Allocates, punches or zeroes a range.
     Allocate {
         file: Argument,
@@ -95,6 +104,14 @@ pub(crate) enum Call {
     AttributesAt(Path, Links),
     /// Begins an asynchronous write.
     WriteLater,
+    /// Begins many, `lio_listio`.
+    WriteManyLater,
+    /// Asks for durability at some time.
+    SyncLater,
+    /// Hands the kernel asynchronous calls, `io_submit`.
+    Submit,
+    /// Asks the kernel which of them have ended; their events are in this argument.
+    Reap { events: Argument },
     /// Asks for the result of an asynchronous call.
     WriteResult,
     /// Asks whether an asynchronous call goes on.
@@ -121,8 +138,14 @@ pub(crate) enum Call {
     OpenNew(Path),
     /// `posix_spawn_file_actions_addopen`.
     OpenInChild,
-    /// `posix_spawn_file_actions_destroy`.
-    Spawned,
+    /// The child will have another working directory.
+    MoveChild,
+    /// Starts a program with a list of such actions.
+    Spawn,
+    /// The list of actions is destroyed.
+    ForgetChild,
+    /// Makes the name of a socket.
+    Bind,
     /// Opens by path in a mode of `fopen`; the result is a stream. `closes` is the stream that
     /// `freopen` closes for it.
     OpenStream { closes: Argument },
@@ -130,12 +153,16 @@ pub(crate) enum Call {
     NewStream,
     /// Closes a stream.
     CloseStream,
+    /// Closes the stream of a directory.
+    CloseDirectory,
     /// Closes a descriptor.
     Close,
     /// Closes many descriptors.
     CloseRange { last: Argument },
     /// Makes a descriptor stand for something else, or for the same with other flags.
     Replace(Argument),
+    /// Makes a terminal the standard streams.
+    ReplaceStandard,
     /// The result is a descriptor of which the shim knows nothing; it may share the offset of this.
     NewDescriptor { from: Argument },
     /// `fcntl`.
@@ -158,8 +185,28 @@ pub(crate) enum Call {
     Filter,
     /// `unshare`.
     Unshare,
+    /// The program is about to see other directories: the coordinator's may not be among them.
+    LeaveRoot,
+    /// `io_uring_setup`.
+    Ring,
     /// `syscall`.
     ByNumber,
+}
+
+impl Call {
+    /// Whether libc or libaio has versions of the function that behave differently.
+    #[inline(always)]
+    pub(crate) fn has_versions(self) -> bool {
+        matches!(self, Self::Spawn | Self::WriteManyLater | Self::Reap { .. })
+    }
+
+    /// What the old version of the function means: that of `io_getevents` lacks an argument.
+    pub(crate) fn of_old_version(self) -> Self {
+        match self {
+            Self::Reap { .. } => Self::Reap { events: 2 },
+            call => call,
+        }
+    }
 }
 
 /// The words that a call was made with: six in registers, the seventh for those that have it, and 0.
@@ -252,6 +299,16 @@ pub(crate) enum Then {
     },
     /// Negative: this asynchronous call has not begun.
     Begun(*const c_void),
+    /// These asynchronous calls have ended, if the program was to wait for them.
+    Listed(aio::List),
+    /// So many of these have begun.
+    Submitted(submit::Batch),
+    /// So many have ended, as these events say.
+    Reaped(*const c_void),
+    /// The child has done what the list says.
+    Spawned(usize),
+    /// The program is among the users who are logged in.
+    LoggedIn,
     /// It is an error number: of this asynchronous call, which has ended unless it is in progress.
     Asked(*const c_void),
     /// It is the address of this mapping.
@@ -310,14 +367,10 @@ pub(crate) fn before(call: Call, words: Arguments<'_>, pending: &mut Pending) {
         Call::AppendPath { path } => {
             content::change_at(At::here(words.text(path)), 0, Change::WHOLE, pending);
         }
-        Call::LogLogin => {
-            let path = c"/var/log/wtmp".as_ptr();
-            content::change_at(At::here(path), 0, Change::WHOLE, pending);
-        }
-        Call::LogUser => {
-            let path = c"/var/run/utmp".as_ptr();
-            content::change_at(At::here(path), 0, Change::WHOLE, pending);
-        }
+        Call::LogLogin => accounts::log(pending),
+        Call::LogUser => accounts::change_users(pending),
+        Call::Login => accounts::log_in(pending),
+        Call::NameUsers => accounts::name_users(At::here(words.text(0))),
         Call::Allocate {
             file,
             mode,
@@ -342,6 +395,14 @@ pub(crate) fn before(call: Call, words: Arguments<'_>, pending: &mut Pending) {
             // SAFETY: the argument of `aio_write`, which asks for the same.
             unsafe { aio::begin(words.memory(0)) };
         }
+        // SAFETY: the arguments of `lio_listio`, which asks for the same.
+        Call::WriteManyLater => unsafe {
+            aio::begin_many(words.int(0), words.memory(1).cast(), words.int(2), pending);
+        },
+        // SAFETY: the argument of `aio_fsync`, which asks for the same.
+        Call::SyncLater => unsafe { aio::sync(words.memory(1), pending) },
+        Call::Submit => submit::begin(words.word(2), words.word(1), pending),
+        Call::Reap { events } => pending.then = Then::Reaped(words.memory(events)),
         // SAFETY: the argument of `aio_return`, which asks for the same.
         Call::WriteResult => unsafe { aio::end(words.memory(0)) },
         Call::WriteState => pending.then = Then::Asked(words.memory(0)),
@@ -380,7 +441,11 @@ fn before_name(call: Call, words: Arguments<'_>, pending: &mut Pending) {
         Call::OpenInChild => {
             names::open_in_child(words.word(0), words.at(here(2)), words.int(3), pending);
         }
-        Call::Spawned => spawn::tell(words.word(0)),
+        Call::MoveChild => spawn::remember_move(words.word(0)),
+        Call::Spawn => pending.then = Then::Spawned(words.word(2)),
+        Call::ForgetChild => spawn::forget(words.word(0)),
+        Call::Bind => names::bind(words.word(1), words.word(2), pending),
+        Call::LockPasswords => names::create(At::here(c"/etc/.pwd.lock".as_ptr()), pending),
         Call::OpenStream { closes } => {
             let closes = words.memory(closes).cast_mut();
             // SAFETY: the arguments of `fopen` or `freopen`, which ask for the same.
@@ -389,6 +454,11 @@ fn before_name(call: Call, words: Arguments<'_>, pending: &mut Pending) {
         Call::NewStream => pending.then = Then::Stream,
         // SAFETY: the argument of `fclose` or `pclose`, which ask for a valid stream.
         Call::CloseStream => descriptor::release(unsafe { names::descriptor_of(words.memory(0)) }),
+        Call::CloseDirectory => {
+            // SAFETY: the argument of `closedir`, which asks for a valid one.
+            let descriptor = unsafe { names::descriptor_of_directory(words.memory(0)) };
+            descriptor::release(descriptor);
+        }
         Call::Close => descriptor::release(words.int(0)),
         Call::CloseRange { last } => {
             let first = words.int(0).max(0) as u32;
@@ -400,6 +470,10 @@ fn before_name(call: Call, words: Arguments<'_>, pending: &mut Pending) {
             descriptor::release_range(first, last);
         }
         Call::Replace(descriptor) => descriptor::replace(words.int(descriptor), pending),
+        Call::ReplaceStandard => {
+            descriptor::release_range(0, 2);
+            descriptor::release(words.int(0));
+        }
         Call::NewDescriptor { from } => {
             descriptor::settle(if from == NONE { -1 } else { words.int(from) });
             pending.then = Then::Descriptor;
@@ -425,7 +499,16 @@ fn before_process(call: Call, words: Arguments<'_>) {
         Call::Filter => process::filter_comes(),
         Call::ProcessControl if words.int(0) == PR_SET_SECCOMP => process::filter_comes(),
         Call::Unshare if words.int(0) & CLONE_FILES != 0 => descriptor::turn_off(),
+        Call::LeaveRoot => leave_root(),
+        Call::Ring => attach::ring_comes(),
         _ => {}
+    }
+}
+
+/// The socket may be out of reach afterwards, so now is the time to attach.
+fn leave_root() {
+    if let Some(page) = policy::active() {
+        let _ = attach::lane(page);
     }
 }
 
@@ -455,12 +538,18 @@ pub(crate) fn after(pending: &Pending, result: isize) {
         Then::Forget(descriptor) => descriptor::forget(descriptor),
         // SAFETY: the argument of `aio_write`.
         Then::Begun(block) if result < 0 => unsafe { aio::end(block) },
+        // SAFETY: the argument of `lio_listio`.
+        Then::Listed(ref list) if result >= 0 => unsafe { list.end() },
+        Then::Submitted(ref batch) => batch.end_refused(result),
+        Then::Reaped(events) => submit::end(events, result),
+        Then::Spawned(actions) => spawn::tell(actions),
+        Then::LoggedIn => accounts::tell_users(),
         // SAFETY: the argument of `aio_error`.
         Then::Asked(block) if result != IN_PROGRESS => unsafe { aio::end(block) },
         Then::Mapped(ref mapped) => mapping::after(mapped, result),
         Then::Unmapped(unmapped) => mapping::after_unmap(unmapped, result),
         Then::Unexpected { opens } => names::after_unexpected(opens, result),
-        Then::Begun(_) | Then::Asked(_) | Then::Nothing => {}
+        Then::Begun(_) | Then::Asked(_) | Then::Listed(_) | Then::Nothing => {}
     }
     match &pending.change {
         Announced::Nothing => {}

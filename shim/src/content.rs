@@ -17,6 +17,11 @@ const FS_IOC_SETFLAGS: c_ulong = 0x4008_6602;
 const FS_IOC_FSSETXATTR: c_ulong = 0x401c_5820;
 const EXT4_IOC_MOVE_EXT: c_ulong = 0xc028_660f;
 const EXT4_IOC_SWAP_BOOT: c_ulong = 0x6611;
+const FS_IOC_UNRESVSP: c_ulong = 0x4030_5829;
+const FS_IOC_UNRESVSP64: c_ulong = 0x4030_582b;
+const FS_IOC_ZERO_RANGE: c_ulong = 0x4030_5839;
+const XFS_IOC_SWAPEXT: c_ulong = 0xc0c0_586d;
+const XFS_IOC_EXCHANGE_RANGE: c_ulong = 0x4028_5881;
 
 /// `struct file_clone_range`.
 #[repr(C)]
@@ -201,7 +206,15 @@ pub(crate) fn control(
     pending: &mut Pending,
 ) {
     match request {
-        FICLONE | FICLONERANGE | EXT4_IOC_MOVE_EXT | EXT4_IOC_SWAP_BOOT => {
+        FICLONE
+        | FICLONERANGE
+        | EXT4_IOC_MOVE_EXT
+        | EXT4_IOC_SWAP_BOOT
+        | FS_IOC_UNRESVSP
+        | FS_IOC_UNRESVSP64
+        | FS_IOC_ZERO_RANGE
+        | XFS_IOC_SWAPEXT
+        | XFS_IOC_EXCHANGE_RANGE => {
             change(descriptor, Change::WHOLE, pending);
         }
         FS_IOC_SETFLAGS | FS_IOC_FSSETXATTR => change(descriptor, Change::ATTRIBUTES, pending),

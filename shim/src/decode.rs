@@ -112,6 +112,21 @@ const CALLS: &[(u32, Call)] = &[
     (number::PRCTL, ProcessControl),
     (number::SECCOMP, Filter),
     (number::UNSHARE, Unshare),
+    (number::CHROOT, LeaveRoot),
+    (number::PIVOT_ROOT, LeaveRoot),
+    (number::SETNS, LeaveRoot),
+    (number::IO_SUBMIT, Submit),
+    (number::IO_GETEVENTS, Reap { events: 3 }),
+    (number::IO_PGETEVENTS, Reap { events: 3 }),
+    (number::IO_URING_SETUP, Ring),
+    (number::BIND, Bind),
+    (number::OPEN_BY_HANDLE_AT, NewDescriptor { from: NONE }),
+    (number::SYNCFS, Sync),
+    (number::SYNC_FILE_RANGE, Sync),
+    (number::PKEY_MPROTECT, Protect),
+    (number::SETXATTRAT, AttributesAt(at(0, 1), Argument(2))),
+    (number::REMOVEXATTRAT, AttributesAt(at(0, 1), Argument(2))),
+    (number::FILE_SETATTR, AttributesAt(at(0, 1), Argument(4))),
 ];
 
 /// What the system call `number` means; `None` when it changes nothing.

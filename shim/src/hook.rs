@@ -5,12 +5,13 @@
 //!
 //! The two calls that programs make most have hooks of their own, see [`hot_hooks`].
 
-use core::ffi::c_char;
+use core::ffi::{CStr, c_char};
 use core::mem::transmute_copy;
 
 use crate::call::{self, Arguments, Call, Pending, Words};
+use crate::kernel;
 use crate::names::errno_place;
-use crate::symbols::Real;
+use crate::symbols::{self, Real};
 
 /// How the result of a function is to be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,23 +78,33 @@ pub(crate) const FRAME_BYTES: usize = size_of::<Frame>();
 // Threads may have stacks of 16 KiB.
 const _: () = assert!(FRAME_BYTES <= 416 && FRAME_BYTES.is_multiple_of(16));
 
-/// Announces the call; gives the address of the real function, 0 when there is none.
+/// Announces the call that will return to `caller`; gives the address of the real function, 0 when
+/// there is none.
 ///
 /// # Safety
 /// `row` is the beginning of a [`NamedRow`]; `frame` holds the words, and is memory of its size that nobody else uses.
 #[inline(never)]
-pub(crate) unsafe extern "C" fn enter(row: *const Row, frame: *mut Frame) -> usize {
+pub(crate) unsafe extern "C" fn enter(row: *const Row, frame: *mut Frame, caller: usize) -> usize {
     let pointer = row;
     // SAFETY: a static, brought here by its stub.
     let row = unsafe { &*pointer };
-    let address = row.real.address(name_of(pointer));
+    let mut address = row.real.address(name_of(pointer));
+    let mut call = row.call;
+    if call.has_versions() {
+        // SAFETY: every row is followed by its name.
+        let name = unsafe { CStr::from_ptr(name_of(pointer)) };
+        if let Some(old) = symbols::old_version(name, caller) {
+            address = old;
+            call = call.of_old_version();
+        }
+    }
     // SAFETY: as the caller promises.
     unsafe {
         (&raw mut (*frame).row).write(row);
         (&raw mut (*frame).pending).write(Pending::NOTHING);
         if address != 0 {
             let words = &(*frame).words;
-            call::before(row.call, Arguments(words), &mut (*frame).pending);
+            call::before(call, Arguments(words), &mut (*frame).pending);
         }
     }
     address
@@ -120,10 +131,14 @@ pub(crate) extern "C" fn missing(frame: &Frame) -> usize {
         // SAFETY: the calling thread's `errno`.
         unsafe { *errno = ENOSYS };
     }
-    if frame.row.result == Kind::Pointer {
-        0
-    } else {
-        usize::MAX
+    let [first, ..] = frame.words;
+    match (frame.row.call, frame.row.result) {
+        // These give the error itself.
+        (Call::Spawn, _) => ENOSYS as usize,
+        // It can't fail.
+        (Call::CloseRange { .. }, Kind::Void) => kernel::close_from(first),
+        (_, Kind::Pointer) => 0,
+        _ => usize::MAX,
     }
 }
 

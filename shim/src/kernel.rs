@@ -212,6 +212,25 @@ pub(crate) fn read(descriptor: &Own, buffer: &mut [u8]) -> Result<usize, Errno> 
     }
 }
 
+/// Copies the program's memory at `address`, whatever that is, unless it can't be read.
+pub(crate) fn copy_memory(address: usize, to: &mut [u8]) -> bool {
+    let local = [to.as_mut_ptr() as usize, to.len()];
+    let remote = [address, to.len()];
+    // SAFETY: the kernel writes at most `to.len()` bytes, and looks at `address` first.
+    let copied = unsafe {
+        system_call_6(
+            number::PROCESS_VM_READV,
+            process_id() as usize,
+            local.as_ptr() as usize,
+            1,
+            remote.as_ptr() as usize,
+            1,
+            0,
+        )
+    };
+    usize::try_from(copied) == Ok(to.len())
+}
+
 /// A descriptor of the shim's own, closed when dropped. None outlives the function that made it.
 pub(crate) struct Own(pub(crate) c_int);
 
@@ -220,6 +239,13 @@ impl Drop for Own {
         // SAFETY: we opened it, and nobody else knows it.
         unsafe { system_call_1(number::CLOSE, word(self.0)) };
     }
+}
+
+/// Closes all descriptors from `first`, for a program that asks for it.
+#[cold]
+pub(crate) fn close_from(first: usize) -> usize {
+    // SAFETY: integers only; the descriptors are the program's.
+    unsafe { system_call_3(number::CLOSE_RANGE, first, u32::MAX as usize, 0) as usize }
 }
 
 /// `mmap` of `bytes` at an address of the kernel's choice.

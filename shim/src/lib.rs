@@ -37,6 +37,7 @@
     )
 )]
 
+mod accounts;
 mod aio;
 mod arch;
 mod attach;
@@ -44,6 +45,7 @@ mod call;
 mod content;
 mod decode;
 mod descriptor;
+mod elf;
 mod environment;
 mod hook;
 mod hull;
@@ -60,9 +62,11 @@ mod socket;
 mod spawn;
 mod start;
 mod stdio;
+mod submit;
 mod symbols;
 mod table;
 mod thread;
+mod under_way;
 
 /// There is no panicking code in the library (a test looks for it). Should there be, the program
 /// ends as it would after `abort`.

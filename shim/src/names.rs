@@ -12,7 +12,7 @@ use crate::kernel::{self, Errno, O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH, O_TMPFILE_
 use crate::place::{self, At, Existing, Named, Place};
 use crate::range::{self, Change};
 use crate::symbols::Real;
-use crate::{content, descriptor, message, policy, spawn};
+use crate::{content, descriptor, message, policy, process, spawn};
 
 /// The flags of a call that may make a file and may cut it short.
 pub(crate) const NEW: c_int = O_CREAT | O_TRUNC;
@@ -128,19 +128,20 @@ pub(crate) fn open_in_child(actions: usize, at: At, flags: c_int, pending: &mut 
     }
     let Some(page) = policy::active() else { return };
     open_to_change(page, at, flags, pending);
-    if let Place::Watched(Named { directory, .. }) = place::name(page, at).0 {
-        let file = if flags & O_TRUNC != 0 {
-            place::file(page, at, 0)
-        } else {
-            None
-        };
-        spawn::remember(
-            actions,
-            directory,
-            file.filter(|file| file.inode.device == directory.device),
-        );
-    }
     pending.then = Then::Nothing;
+    match place::name(page, at).0 {
+        // SAFETY: the kernel has just read the path.
+        _ if spawn::moves(actions) && unsafe { *at.path } != b'/' as c_char => {
+            spawn::remember_anywhere(actions);
+        }
+        Place::Watched(Named { directory, .. }) => {
+            let file = place::file(page, at, 0).filter(|_| flags & O_TRUNC != 0);
+            let file = file.filter(|file| file.inode.device == directory.device);
+            spawn::remember(actions, directory, file);
+        }
+        Place::Unwatched => {}
+        Place::Nothing | Place::Unclear => spawn::remember_anywhere(actions),
+    }
 }
 
 /// A link that leads to a file makes no name; one that leads nowhere makes one, who knows where.
@@ -200,6 +201,15 @@ pub(crate) unsafe fn descriptor_of(stream: *const c_void) -> c_int {
     }
 }
 
+/// The descriptor of the stream of a directory.
+///
+/// # Safety
+/// `stream` is a `DIR` of glibc, or null.
+pub(crate) unsafe fn descriptor_of_directory(stream: *const c_void) -> c_int {
+    // SAFETY: the descriptor is its first word in every glibc.
+    unsafe { stream.cast::<c_int>().as_ref() }.map_or(-1, |descriptor| *descriptor)
+}
+
 /// The flags that `fopen(3)` opens with in this mode, as far as they matter here.
 ///
 /// # Safety
@@ -213,6 +223,26 @@ unsafe fn flags_of_mode(mode: *const c_char) -> c_int {
         Some(b'w') => O_CREAT | O_TRUNC,
         Some(b'a') => O_CREAT,
         _ => 0,
+    }
+}
+
+/// `bind`: the address of a Unix socket may be a path, which need not end with a NUL.
+pub(crate) fn bind(address: usize, bytes: usize, pending: &mut Pending) {
+    const AF_UNIX: u16 = 1;
+    /// `struct sockaddr_un` and a NUL.
+    const ROOM: usize = 111;
+    let mut room = [0u8; ROOM];
+    let length = bytes.min(ROOM.saturating_sub(1));
+    let copied = policy::active().is_some()
+        && process::may_make_calls()
+        && room
+            .get_mut(..length)
+            .is_some_and(|room| kernel::copy_memory(address, room));
+    let [low, high, path @ ..] = &room;
+    // Without a first byte it is no name of the file system.
+    if copied && u16::from_ne_bytes([*low, *high]) == AF_UNIX && path.first() != Some(&0) {
+        // The name is copied again before this function returns.
+        create(At::here(path.as_ptr().cast()), pending);
     }
 }
 

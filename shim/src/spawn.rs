@@ -1,8 +1,8 @@
 //! Files that `posix_spawn` opens in the child: libc does it, past every hook, and the child becomes
 //! another program before its first event.
 //!
-//! What is to be opened is told when it is asked for, and once more when the list of actions is
-//! destroyed, which programs do after the spawn: by then it has happened.
+//! What is to be opened is told when it is asked for, and once more when a program has been started
+//! with the list of actions: by then it has happened.
 
 use core::sync::atomic::{
     AtomicU32, AtomicU64, AtomicUsize,
@@ -10,18 +10,19 @@ use core::sync::atomic::{
 };
 
 use everwrite_protocol::local::segment::operation;
-use everwrite_protocol::local::{FileModification, Inode, NameChange};
+use everwrite_protocol::local::{FileModification, Inode, NameChange, PolicyPage};
 
 use crate::range::{self, Change, File};
 use crate::{message, policy};
 
-/// Openings that are remembered at once.
-const OPENINGS: usize = 16;
+/// Actions that are remembered at once.
+const ACTIONS: usize = 16;
 
-/// One opening. All-zero: free.
-struct Opening {
+/// One action. All-zero: free.
+struct Action {
     /// Address of the list of actions; 0: free, 1: being filled.
-    actions: AtomicUsize,
+    list: AtomicUsize,
+    kind: AtomicU32,
     device: AtomicU64,
     directory: AtomicU64,
     /// The file that will be cut short; 0: none.
@@ -30,74 +31,109 @@ struct Opening {
 }
 
 const FILLING: usize = 1;
+/// Makes some name of the directory, or cuts a file short.
+const OPENS: u32 = 0;
+/// Changes the working directory: paths behind it are not known.
+const MOVES: u32 = 1;
+/// Opens something, no telling where.
+const OPENS_ANYWHERE: u32 = 2;
 
-// SAFETY: all-zero is a valid, free opening: it is made of integers.
-static OPENED: [Opening; OPENINGS] = unsafe { core::mem::zeroed() };
-/// Openings that found no room.
+// SAFETY: all-zero is a valid, free action: it is made of integers.
+static REMEMBERED: [Action; ACTIONS] = unsafe { core::mem::zeroed() };
+/// Not 0: some action found no room. From then on every list may do anything.
 static FORGOTTEN: AtomicU32 = AtomicU32::new(0);
 
-/// A name in `directory` will be made by a child of `actions`, or `file` cut short.
-pub(crate) fn remember(actions: usize, directory: Inode, file: Option<File>) {
-    let free = |opening: &&Opening| {
-        opening
-            .actions
+/// A name in `directory` will be made by a child of `list`, or `file` cut short.
+pub(crate) fn remember(list: usize, directory: Inode, file: Option<File>) {
+    add(list, OPENS, |action| {
+        let (inode, birth) = file.map_or((0, 0), |file| (file.inode.inode, file.birth));
+        action.device.store(directory.device, Relaxed);
+        action.directory.store(directory.inode, Relaxed);
+        action.file.store(inode, Relaxed);
+        action.birth.store(birth, Relaxed);
+    });
+}
+
+/// A child of `list` will have another working directory.
+pub(crate) fn remember_move(list: usize) {
+    add(list, MOVES, |_| {});
+}
+
+/// A child of `list` will open something somewhere.
+pub(crate) fn remember_anywhere(list: usize) {
+    add(list, OPENS_ANYWHERE, |_| {});
+}
+
+fn add(list: usize, kind: u32, fill: impl FnOnce(&Action)) {
+    let free = |action: &&Action| {
+        action
+            .list
             .compare_exchange(0, FILLING, AcqRel, Relaxed)
             .is_ok()
     };
-    let Some(opening) = OPENED.iter().find(free) else {
-        FORGOTTEN.fetch_add(1, Relaxed);
-        return;
+    let Some(action) = REMEMBERED.iter().find(free) else {
+        return FORGOTTEN.store(1, Relaxed);
     };
-    opening.device.store(directory.device, Relaxed);
-    opening.directory.store(directory.inode, Relaxed);
-    opening
-        .file
-        .store(file.map_or(0, |file| file.inode.inode), Relaxed);
-    opening
-        .birth
-        .store(file.map_or(0, |file| file.birth), Relaxed);
-    opening.actions.store(actions, Release);
+    fill(action);
+    action.kind.store(kind, Relaxed);
+    action.list.store(list, Release);
 }
 
-/// The list of actions is destroyed: what it says has happened.
-pub(crate) fn tell(actions: usize) {
-    let of_list = |opening: &&Opening| opening.actions.load(Acquire) == actions;
-    OPENED.iter().filter(of_list).for_each(Opening::tell);
-    if FORGOTTEN.swap(0, Relaxed) != 0
-        && let Some(page) = policy::active()
-    {
+fn of_list(list: usize) -> impl Iterator<Item = &'static Action> {
+    let of_list = move |action: &&Action| list > FILLING && action.list.load(Acquire) == list;
+    REMEMBERED.iter().filter(of_list)
+}
+
+/// Whether a child of `list` will have another working directory.
+pub(crate) fn moves(list: usize) -> bool {
+    FORGOTTEN.load(Relaxed) != 0 || of_list(list).any(|action| action.kind.load(Relaxed) == MOVES)
+}
+
+/// A child has done what `list` says, 0: nothing.
+pub(crate) fn tell(list: usize) {
+    let Some(page) = policy::active().filter(|_| list != 0) else {
+        return;
+    };
+    of_list(list).for_each(|action| action.tell(page));
+    if FORGOTTEN.load(Relaxed) != 0 {
         message::tell(page, &FileModification::Anywhere);
     }
 }
 
-impl Opening {
-    fn tell(&self) {
+/// The list of actions is destroyed.
+pub(crate) fn forget(list: usize) {
+    of_list(list).for_each(|action| action.list.store(0, Release));
+}
+
+impl Action {
+    fn tell(&self, page: &PolicyPage) {
+        match self.kind.load(Relaxed) {
+            OPENS => self.tell_opened(page),
+            OPENS_ANYWHERE => message::tell(page, &FileModification::Anywhere),
+            _ => {}
+        }
+    }
+
+    fn tell_opened(&self, page: &PolicyPage) {
         let device = self.device.load(Relaxed);
         let directory = Inode {
             device,
             inode: self.directory.load(Relaxed),
         };
+        let some_name = FileModification::Name {
+            directory,
+            name: b"",
+            change: NameChange::Created,
+        };
+        message::tell(page, &some_name);
         let inode = Inode {
             device,
             inode: self.file.load(Relaxed),
         };
-        let file = File {
-            inode,
-            birth: self.birth.load(Relaxed),
-        };
-        self.actions.store(0, Release);
-        let Some(page) = policy::active() else { return };
-        let change = NameChange::Created;
-        message::tell(
-            page,
-            &FileModification::Name {
-                directory,
-                name: b"",
-                change,
-            },
-        );
         if inode.inode != 0 {
-            range::tell(page, file, Change::new(operation::TRUNCATE, 0, 0));
+            let birth = self.birth.load(Relaxed);
+            let change = Change::new(operation::TRUNCATE, 0, 0);
+            range::tell(page, File { inode, birth }, change);
         }
     }
 }

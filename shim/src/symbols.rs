@@ -11,6 +11,7 @@ use core::mem::transmute;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::arch::{own_dynamic_section, weak_address};
+use crate::elf::{DEFAULT, Dynamic, Tables};
 
 /// A function of libc, looked up when first needed.
 pub(crate) struct Real {
@@ -56,7 +57,7 @@ pub(crate) struct Object {
     /// What is added to addresses in the file.
     pub(crate) base: usize,
     name: *const c_char,
-    dynamic: *const Dynamic,
+    pub(crate) dynamic: *const Dynamic,
     next: *const Self,
     previous: *const Self,
 }
@@ -66,22 +67,6 @@ pub(crate) struct Object {
 struct Debug {
     version: i32,
     first: *const Object,
-}
-
-#[repr(C)]
-struct Dynamic {
-    tag: usize,
-    value: usize,
-}
-
-#[repr(C)]
-struct Symbol {
-    name: u32,
-    information: u8,
-    other: u8,
-    section: u16,
-    value: usize,
-    size: usize,
 }
 
 /// First definition of `name` in an object loaded after this one; 0 when there is none.
@@ -94,28 +79,66 @@ pub(crate) fn next(name: &CStr) -> usize {
 
 /// The object that defines `name`, and the address of the definition.
 pub(crate) fn find(name: &CStr) -> Option<(&'static Object, usize)> {
-    let mut object = after_us()?;
-    loop {
-        if let Some(address) = Tables::of(object).and_then(|tables| tables.look_up(name)) {
-            return Some((object, address));
+    find_version(name, DEFAULT)
+}
+
+/// The same of a version, by the hash of its name.
+fn find_version(name: &CStr, version: u32) -> Option<(&'static Object, usize)> {
+    let mut object = Some(after_us()?);
+    while let Some(here) = object {
+        if let Some(address) = Tables::of(here).and_then(|tables| tables.look_up(name, version)) {
+            return Some((here, address));
         }
+        object = here.next();
+    }
+    None
+}
+
+/// The version of `name` that the code at `caller` was linked to, where that is not the default one.
+///
+/// Some names exist in versions that behave differently (`posix_spawn`, `lio_listio`). A hook has no
+/// version and so stands in front of all of them; the caller's own tables say which was meant.
+pub(crate) fn old_version(name: &CStr, caller: usize) -> Option<usize> {
+    let version = Tables::of(object_of(caller)?)?.needed_version(name)?;
+    let (_, address) = find_version(name, version)?;
+    (address != find(name)?.1).then_some(address)
+}
+
+/// The object whose code lies at `address`: its dynamic section is the first one behind it.
+fn object_of(address: usize) -> Option<&'static Object> {
+    let mut nearest: Option<&Object> = None;
+    let mut object = first();
+    while let Some(here) = object {
+        let place = here.dynamic as usize;
+        if place > address && nearest.is_none_or(|nearest| place < nearest.dynamic as usize) {
+            nearest = Some(here);
+        }
+        object = here.next();
+    }
+    nearest
+}
+
+impl Object {
+    fn next(&self) -> Option<&'static Self> {
         // SAFETY: objects loaded at start stay in the list as long as the program runs.
-        object = unsafe { object.next.as_ref() }?;
+        unsafe { self.next.as_ref() }
     }
 }
 
-fn after_us() -> Option<&'static Object> {
+fn first() -> Option<&'static Object> {
     let debug = weak_address!("_r_debug") as *const Debug;
-    let ours = own_dynamic_section();
     // SAFETY: `_r_debug` is the loader's `struct r_debug` (gdb relies on it); its list is complete
     // before any code of the objects in it runs.
-    unsafe {
-        let mut object = debug.as_ref()?.first.as_ref()?;
-        while object.dynamic as usize != ours {
-            object = object.next.as_ref()?;
-        }
-        object.next.as_ref()
+    unsafe { debug.as_ref()?.first.as_ref() }
+}
+
+fn after_us() -> Option<&'static Object> {
+    let ours = own_dynamic_section();
+    let mut object = first()?;
+    while object.dynamic as usize != ours {
+        object = object.next()?;
     }
+    object.next()
 }
 
 fn next_by_dlsym(name: &CStr) -> usize {
@@ -128,142 +151,33 @@ fn next_by_dlsym(name: &CStr) -> usize {
     }
 }
 
-/// The tables of an object that a look-up needs, see `elf(5)` and the GNU hash section.
-struct Tables {
-    base: usize,
-    symbols: *const Symbol,
-    strings: *const c_char,
-    /// One word per symbol; the top bit hides an old version. Null: no versions.
-    versions: *const u16,
-    hash: *const u32,
-}
-
-impl Tables {
-    fn of(object: &Object) -> Option<Self> {
-        const DT_STRTAB: usize = 5;
-        const DT_SYMTAB: usize = 6;
-        const DT_GNU_HASH: usize = 0x6fff_fef5;
-        const DT_VERSYM: usize = 0x6fff_fff0;
-        let (mut symbols, mut strings, mut versions, mut hash) = (0, 0, 0, 0);
-        let mut entry = object.dynamic;
-        // SAFETY: a dynamic section ends with a tag of 0.
-        while let Some(Dynamic { tag, value }) = unsafe { entry.as_ref() }.filter(|e| e.tag != 0) {
-            // The loader has made addresses of the values, except in the kernel's own object.
-            let address = if *value < object.base {
-                value.wrapping_add(object.base)
-            } else {
-                *value
-            };
-            match *tag {
-                DT_STRTAB => strings = address,
-                DT_SYMTAB => symbols = address,
-                DT_VERSYM => versions = address,
-                DT_GNU_HASH => hash = address,
-                _ => {}
-            }
-            entry = entry.wrapping_add(1);
-        }
-        let complete = symbols != 0 && strings != 0 && hash != 0;
-        complete.then_some(Self {
-            base: object.base,
-            symbols: symbols as *const Symbol,
-            strings: strings as *const c_char,
-            versions: versions as *const u16,
-            hash: hash as *const u32,
-        })
-    }
-
-    /// The default version of `name`; failing that, an old one, kept for old programs.
-    fn look_up(&self, name: &CStr) -> Option<usize> {
-        let wanted = gnu_hash(name);
-        let mut old = None;
-        // SAFETY: the header of the section: buckets, first symbol, words of the filter, shift.
-        let [buckets, first, filter_words, _shift] = unsafe { *self.hash.cast::<[u32; 4]>() };
-        let bucket = wanted.checked_rem(buckets)?;
-        let after_filter = (filter_words as usize).wrapping_mul(2).wrapping_add(4);
-        let bucket_words = self.hash.wrapping_add(after_filter);
-        let chain_words = bucket_words.wrapping_add(buckets as usize);
-        // SAFETY: `bucket` is less than the number of buckets.
-        let mut index = unsafe { *bucket_words.wrapping_add(bucket as usize) };
-        if index < first {
-            return None;
-        }
-        loop {
-            let chain = chain_words.wrapping_add(index.wrapping_sub(first) as usize);
-            // SAFETY: every chain ends with a word whose low bit is set.
-            let hash = unsafe { *chain };
-            let same = hash | 1 == wanted | 1;
-            match if same {
-                self.defined(index, name)
-            } else {
-                None
-            } {
-                Some((address, true)) => return Some(address),
-                Some((address, false)) => old = Some(address),
-                None => {}
-            }
-            if hash & 1 != 0 {
-                return old;
-            }
-            index = index.wrapping_add(1);
-        }
-    }
-
-    /// Address of symbol `index` if it is called `name` and is defined here, and whether it is the
-    /// default version.
-    fn defined(&self, index: u32, name: &CStr) -> Option<(usize, bool)> {
-        const HIDDEN: u16 = 0x8000;
-        let index = index as usize;
-        // SAFETY: `index` comes from a chain of this object's hash table, so the symbol and its
-        // version exist, and names in the string table end with a NUL.
-        let (symbol, called, version) = unsafe {
-            let symbol = &*self.symbols.wrapping_add(index);
-            let called = CStr::from_ptr(self.strings.wrapping_add(symbol.name as usize));
-            (symbol, called, self.versions.wrapping_add(index))
-        };
-        if symbol.section == 0 || called != name {
-            return None;
-        }
-        // SAFETY: as above.
-        let hidden = !self.versions.is_null() && unsafe { *version } & HIDDEN != 0;
-        Some((self.base.wrapping_add(symbol.value), !hidden))
-    }
-}
-
-fn gnu_hash(name: &CStr) -> u32 {
-    let step = |hash: u32, byte: &u8| hash.wrapping_mul(33).wrapping_add(u32::from(*byte));
-    name.to_bytes().iter().fold(5381, step)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The test program was linked to the default version of whatever it calls.
     #[test]
-    fn the_hash_is_the_one_of_the_gnu_hash_section() {
-        assert_eq!(gnu_hash(c""), 0x1505);
-        assert_eq!(gnu_hash(c"printf"), 0x156b_2bb8);
+    fn the_caller_says_which_version_it_means() {
+        let here = object_of(old_version as *const () as usize).unwrap();
+        assert_eq!(here.base, first().unwrap().base);
+        assert_eq!(
+            old_version(c"posix_spawnp", old_version as *const () as usize),
+            None
+        );
     }
 
     #[test]
     fn what_libc_defines_is_found_by_walking_the_list() {
-        let object = first_object();
+        let object = first().unwrap();
         for name in [c"write", c"rename", c"_IO_file_jumps"] {
             let expected = next_by_dlsym(name);
             let mut walk = Some(object);
             let mut found = None;
             while let Some(here) = walk {
-                found = found.or_else(|| Tables::of(here)?.look_up(name));
-                // SAFETY: the list of the loader.
-                walk = unsafe { here.next.as_ref() };
+                found = found.or_else(|| Tables::of(here)?.look_up(name, DEFAULT));
+                walk = here.next();
             }
             assert_eq!(found, Some(expected), "{name:?}");
         }
-    }
-
-    fn first_object() -> &'static Object {
-        let debug = weak_address!("_r_debug") as *const Debug;
-        // SAFETY: the loader's list.
-        unsafe { (*debug).first.as_ref().unwrap() }
     }
 }

@@ -44,24 +44,33 @@ hooks! { CONTENT:
     psiginfo -> Void = WriteError;
     herror -> Void = WriteError;
     aio_write | aio_write64 -> Int = WriteLater;
+    lio_listio | lio_listio64 -> Int = WriteManyLater;
+    aio_fsync | aio_fsync64 -> Int = SyncLater;
     aio_error | aio_error64 -> Int = WriteState;
     aio_return | aio_return64 -> Word = WriteResult;
+    // Of libaio.
+    io_submit -> Int = Submit;
+    io_getevents -> Int = Reap { events: 3 };
+    io_pgetevents -> Int = Reap { events: 3 };
     // These write to their files inside libc.
     updwtmp -> Void = AppendPath { path: 0 };
     updwtmpx -> Void = AppendPath { path: 0 };
     logwtmp -> Void = LogLogin;
-    login -> Void = LogLogin;
+    login -> Void = Login;
+    utmpname | utmpxname -> Int = NameUsers;
     logout -> Int = LogUser;
     pututline -> Pointer = LogUser;
     pututxline -> Pointer = LogUser;
     fsync -> Int = Sync;
     fdatasync -> Int = Sync;
     sync_file_range -> Int = Sync;
+    syncfs -> Int = Sync;
     mmap | mmap64 -> Word = Map;
     munmap -> Int = Unmap;
     msync -> Int = FlushMap;
     mremap -> Word = MoveMap;
     mprotect -> Int = Protect;
+    pkey_mprotect -> Int = Protect;
 }
 
 hooks! { NAMES:
@@ -89,6 +98,8 @@ hooks! { NAMES:
     mkstemps | mkstemps64 -> Int = CreateTemporary;
     mkostemps | mkostemps64 -> Int = CreateTemporary;
     mkdtemp -> Pointer = CreateTemporaryDirectory;
+    bind -> Int = Bind;
+    lckpwdf -> Int = LockPasswords;
 }
 
 hooks! { OPENING:
@@ -101,7 +112,13 @@ hooks! { OPENING:
     open_by_handle_at -> Int = NewDescriptor { from: NONE };
     creat | creat64 -> Int = OpenNew(here(0));
     posix_spawn_file_actions_addopen -> Int = OpenInChild;
-    posix_spawn_file_actions_destroy -> Int = Spawned;
+    posix_spawn_file_actions_addchdir_np | posix_spawn_file_actions_addchdir -> Int = MoveChild;
+    posix_spawn_file_actions_addfchdir_np | posix_spawn_file_actions_addfchdir -> Int = MoveChild;
+    posix_spawn_file_actions_destroy -> Int = ForgetChild;
+    posix_spawn -> Int = Spawn;
+    posix_spawnp -> Int = Spawn;
+    pidfd_spawn -> Int = Spawn;
+    pidfd_spawnp -> Int = Spawn;
     fopen | fopen64 -> Pointer = OpenStream { closes: NONE };
     freopen | freopen64 -> Pointer = OpenStream { closes: 2 };
     tmpfile | tmpfile64 -> Pointer = NewStream;
@@ -110,12 +127,14 @@ hooks! { OPENING:
     fdopen -> Pointer = Replace(0);
     fclose -> Int = CloseStream;
     pclose -> Int = CloseStream;
+    closedir -> Int = CloseDirectory;
     close | __close -> Int = Close;
     close_range -> Int = CloseRange { last: 1 };
     closefrom -> Void = CloseRange { last: NONE };
     dup -> Int = NewDescriptor { from: 0 };
     dup2 | __dup2 -> Int = Replace(1);
     dup3 -> Int = Replace(1);
+    login_tty -> Int = ReplaceStandard;
     fcntl | fcntl64 | __fcntl -> Int = DescriptorControl;
     lseek | lseek64 | __lseek -> Word = Seek;
 }
@@ -147,6 +166,8 @@ hooks! { ATTRIBUTES:
 hooks! { PROCESS:
     prctl -> Int = ProcessControl;
     unshare -> Int = Unshare;
+    chroot -> Int = LeaveRoot;
+    setns -> Int = LeaveRoot;
     syscall -> Word = ByNumber;
 }
 

@@ -9,4 +9,5 @@ mod library;
 mod programs;
 mod scene;
 mod surroundings;
+mod table;
 mod torture;

@@ -500,6 +500,40 @@ fn other_libraries_before_and_behind() {
     }
 }
 
+/// Names that libc has in two versions: an old program goes on getting the old one, a new one the new.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn old_programs_get_old_versions() {
+    let scene = Scene::new();
+    let old = "-DVERSION=__asm__(\".symver posix_spawn, posix_spawn@GLIBC_2.2.5\\n.symver posix_spawnp, posix_spawnp@GLIBC_2.2.5\");";
+    for (version, expected) in [(old, "0 0\n"), ("-DVERSION=", "8 8\n")] {
+        let program = scene.compile_with("versions", VERSIONS, &[version]);
+        scene.prepare("rm -f ./*");
+        let ended = harness::run(&mut scene.command(&program));
+        assert_eq!((ended.code, ended.text().as_str()), (Some(0), expected));
+    }
+}
+
+/// Up to glibc 2.14 a file without a first line that says by what was run by the shell.
+#[cfg(target_arch = "x86_64")]
+const VERSIONS: &str = "
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+VERSION
+int main(void) {
+    char *arguments[] = {\"script\", NULL};
+    int f = open(\"script\", O_WRONLY | O_CREAT, 0700);
+    if (dprintf(f, \"echo text >new\\n\") < 0 || close(f)) return 1;
+    int first = posix_spawn(NULL, \"./script\", NULL, NULL, arguments, environ);
+    int second = posix_spawnp(NULL, \"./script\", NULL, NULL, arguments, environ);
+    while (wait(NULL) > 0) ;
+    printf(\"%d %d\\n\", first, second);
+    return 0;
+}";
+
 /// `setuid` programs get no environment from whoever starts them.
 #[test]
 fn raised_rights_ignore_the_environment() {

@@ -81,8 +81,9 @@ impl Lane {
     /// Does the shim say, for the first time, that it does not see all of its process?
     pub(super) fn goes_blind(&mut self) -> bool {
         let header = &self.segment.header;
-        let blind =
-            header.stdio_unseen.load(Relaxed) != 0 || header.faults.load(Relaxed) >= FAULTS_MAX;
+        let blind = header.stdio_unseen.load(Relaxed) != 0
+            || header.ring_unseen.load(Relaxed) != 0
+            || header.faults.load(Relaxed) >= FAULTS_MAX;
         blind && !std::mem::replace(&mut self.blind, true)
     }
 }

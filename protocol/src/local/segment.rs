@@ -119,6 +119,8 @@ pub struct SegmentHeader {
     pub faults: AtomicU32,
     /// Not 0: stdio could not be hooked in this process.
     pub stdio_unseen: AtomicU32,
+    /// Not 0: the program set up an `io_uring`; what goes through that is not announced.
+    pub ring_unseen: AtomicU32,
 }
 
 /// One announced change of a file's bytes or attributes.

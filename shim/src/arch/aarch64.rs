@@ -6,6 +6,8 @@ use crate::call::Call;
 
 /// Numbers of system calls, those of `asm-generic/unistd.h`.
 pub(crate) mod number {
+    pub(crate) const IO_SUBMIT: u32 = 2;
+    pub(crate) const IO_GETEVENTS: u32 = 4;
     pub(crate) const SETXATTR: u32 = 5;
     pub(crate) const LSETXATTR: u32 = 6;
     pub(crate) const FSETXATTR: u32 = 7;
@@ -22,9 +24,11 @@ pub(crate) mod number {
     pub(crate) const SYMLINKAT: u32 = 36;
     pub(crate) const LINKAT: u32 = 37;
     pub(crate) const RENAMEAT: u32 = 38;
+    pub(crate) const PIVOT_ROOT: u32 = 41;
     pub(crate) const TRUNCATE: u32 = 45;
     pub(crate) const FTRUNCATE: u32 = 46;
     pub(crate) const FALLOCATE: u32 = 47;
+    pub(crate) const CHROOT: u32 = 51;
     pub(crate) const FCHMOD: u32 = 52;
     pub(crate) const FCHMODAT: u32 = 53;
     pub(crate) const FCHOWNAT: u32 = 54;
@@ -43,6 +47,7 @@ pub(crate) mod number {
     pub(crate) const NEWFSTATAT: u32 = 79;
     pub(crate) const FSYNC: u32 = 82;
     pub(crate) const FDATASYNC: u32 = 83;
+    pub(crate) const SYNC_FILE_RANGE: u32 = 84;
     pub(crate) const UTIMENSAT: u32 = 88;
     pub(crate) const EXIT_GROUP: u32 = 94;
     pub(crate) const UNSHARE: u32 = 97;
@@ -53,6 +58,7 @@ pub(crate) mod number {
     pub(crate) const GETPPID: u32 = 173;
     pub(crate) const GETTID: u32 = 178;
     pub(crate) const SOCKET: u32 = 198;
+    pub(crate) const BIND: u32 = 200;
     pub(crate) const CONNECT: u32 = 203;
     pub(crate) const SENDTO: u32 = 206;
     pub(crate) const SHUTDOWN: u32 = 210;
@@ -63,14 +69,24 @@ pub(crate) mod number {
     pub(crate) const MPROTECT: u32 = 226;
     pub(crate) const MSYNC: u32 = 227;
     pub(crate) const MADVISE: u32 = 233;
+    pub(crate) const OPEN_BY_HANDLE_AT: u32 = 265;
+    pub(crate) const SYNCFS: u32 = 267;
+    pub(crate) const SETNS: u32 = 268;
+    pub(crate) const PROCESS_VM_READV: u32 = 270;
     pub(crate) const RENAMEAT2: u32 = 276;
     pub(crate) const SECCOMP: u32 = 277;
     pub(crate) const COPY_FILE_RANGE: u32 = 285;
     pub(crate) const PWRITEV2: u32 = 287;
+    pub(crate) const PKEY_MPROTECT: u32 = 288;
     pub(crate) const STATX: u32 = 291;
+    pub(crate) const IO_PGETEVENTS: u32 = 292;
+    pub(crate) const IO_URING_SETUP: u32 = 425;
     pub(crate) const CLOSE_RANGE: u32 = 436;
     pub(crate) const OPENAT2: u32 = 437;
     pub(crate) const FCHMODAT2: u32 = 452;
+    pub(crate) const SETXATTRAT: u32 = 463;
+    pub(crate) const REMOVEXATTRAT: u32 = 466;
+    pub(crate) const FILE_SETATTR: u32 = 469;
 }
 
 /// This processor never had the older calls.
@@ -300,6 +316,7 @@ pub(crate) unsafe extern "C" fn dispatch() {
         "stp x6, xzr, [sp, #48]",
         "mov x0, x16",
         "mov x1, sp",
+        "mov x2, x30",
         "bl {enter}",
         "cbz x0, 2f",
         "mov x16, x0",

@@ -24,6 +24,7 @@ pub(crate) mod number {
     pub(crate) const SENDFILE: u32 = 40;
     pub(crate) const SOCKET: u32 = 41;
     pub(crate) const CONNECT: u32 = 42;
+    pub(crate) const BIND: u32 = 49;
     pub(crate) const SENDTO: u32 = 44;
     pub(crate) const RECVMSG: u32 = 47;
     pub(crate) const SHUTDOWN: u32 = 48;
@@ -35,7 +36,9 @@ pub(crate) mod number {
     pub(crate) const FCHMOD: u32 = 91;
     pub(crate) const FCHOWN: u32 = 93;
     pub(crate) const GETPPID: u32 = 110;
+    pub(crate) const PIVOT_ROOT: u32 = 155;
     pub(crate) const PRCTL: u32 = 157;
+    pub(crate) const CHROOT: u32 = 161;
     pub(crate) const GETTID: u32 = 186;
     pub(crate) const SETXATTR: u32 = 188;
     pub(crate) const LSETXATTR: u32 = 189;
@@ -44,11 +47,12 @@ pub(crate) mod number {
     pub(crate) const LREMOVEXATTR: u32 = 198;
     pub(crate) const FREMOVEXATTR: u32 = 199;
     pub(crate) const FUTEX: u32 = 202;
+    pub(crate) const IO_GETEVENTS: u32 = 208;
+    pub(crate) const IO_SUBMIT: u32 = 209;
     pub(crate) const CLOCK_GETTIME: u32 = 228;
     pub(crate) const EXIT_GROUP: u32 = 231;
     pub(crate) const OPENAT: u32 = 257;
     pub(crate) const MKDIRAT: u32 = 258;
-    pub(crate) const PPOLL: u32 = 271;
     pub(crate) const MKNODAT: u32 = 259;
     pub(crate) const FCHOWNAT: u32 = 260;
     pub(crate) const NEWFSTATAT: u32 = 262;
@@ -57,20 +61,32 @@ pub(crate) mod number {
     pub(crate) const LINKAT: u32 = 265;
     pub(crate) const SYMLINKAT: u32 = 266;
     pub(crate) const FCHMODAT: u32 = 268;
+    pub(crate) const PPOLL: u32 = 271;
+    pub(crate) const UNSHARE: u32 = 272;
     pub(crate) const SPLICE: u32 = 275;
+    pub(crate) const SYNC_FILE_RANGE: u32 = 277;
     pub(crate) const UTIMENSAT: u32 = 280;
     pub(crate) const FALLOCATE: u32 = 285;
     pub(crate) const DUP3: u32 = 292;
     pub(crate) const PWRITEV: u32 = 296;
+    pub(crate) const OPEN_BY_HANDLE_AT: u32 = 304;
+    pub(crate) const SYNCFS: u32 = 306;
+    pub(crate) const SETNS: u32 = 308;
+    pub(crate) const PROCESS_VM_READV: u32 = 310;
     pub(crate) const RENAMEAT2: u32 = 316;
     pub(crate) const SECCOMP: u32 = 317;
     pub(crate) const COPY_FILE_RANGE: u32 = 326;
     pub(crate) const PWRITEV2: u32 = 328;
-    pub(crate) const UNSHARE: u32 = 272;
+    pub(crate) const PKEY_MPROTECT: u32 = 329;
     pub(crate) const STATX: u32 = 332;
+    pub(crate) const IO_PGETEVENTS: u32 = 333;
+    pub(crate) const IO_URING_SETUP: u32 = 425;
     pub(crate) const CLOSE_RANGE: u32 = 436;
     pub(crate) const OPENAT2: u32 = 437;
     pub(crate) const FCHMODAT2: u32 = 452;
+    pub(crate) const SETXATTRAT: u32 = 463;
+    pub(crate) const REMOVEXATTRAT: u32 = 466;
+    pub(crate) const FILE_SETATTR: u32 = 469;
 }
 
 /// The older calls that only this processor has; users of `syscall(2)` still make them.
@@ -327,6 +343,7 @@ pub(crate) unsafe extern "C" fn dispatch() {
         "mov qword ptr [rsp + 56], 0",
         "mov rdi, r11",
         "mov rsi, rsp",
+        "mov rdx, [rbp + 8]",
         "call {enter}",
         "test rax, rax",
         "je 2f",

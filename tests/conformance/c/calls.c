@@ -1,8 +1,9 @@
 // Calls every hooked function once, each in a case of its own: `calls NAME`. Without a name it lists
 // the cases. The directory holds `old` (20000 x 'o'), `old2`, `link` to `old`, and an empty `dir`.
 // A case that begins with `attribute_` changes attributes of `old`, one with `sync_` asks for its
-// durability, one with `map_` maps it.
+// durability, one with `map_` maps it. A case that can't be had here ends with 77.
 #include <aio.h>
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
@@ -29,7 +30,12 @@
 #include <utime.h>
 #include <utmp.h>
 #include <utmpx.h>
+#include <linux/aio_abi.h>
 #include <sched.h>
+#include <shadow.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 // Names that headers do not declare, or declare as something else.
 ssize_t __write(int, const void *, size_t);
@@ -63,6 +69,26 @@ static void print(int fd, const char *format, ...) {
 static void print_chk(int fd, const char *format, ...) {
     va_list l; va_start(l, format); MUST(__vdprintf_chk(fd, 1, format, l)); va_end(l);
 }
+static int nothing(void) { exit(77); }
+// A function that this libc, or libaio, may lack.
+static void *optional(const char *library, const char *name) {
+    void *loaded = dlopen(library, RTLD_NOW | RTLD_GLOBAL);
+    if (!loaded || !dlsym(loaded, name)) return nothing;
+    return dlsym(RTLD_DEFAULT, name);
+}
+// The directory stands in the place of `path`, for this process alone.
+static void mount_at(const char *directory, const char *path) {
+    MUST(mkdir(directory, 0755) < 0 && errno != EEXIST ? -1 : 0);
+    if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount(directory, path, NULL, MS_BIND, NULL)) exit(77);
+}
+static void make(const char *name) { int f = open(name, O_RDWR | O_CREAT, 0600); MUST(f); MUST(close(f)); }
+static int name_socket(const char *name, int ends) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    memset(a.sun_path, 'x', sizeof a.sun_path); memcpy(a.sun_path, name, strlen(name) + ends);
+    return bind(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&a, offsetof(struct sockaddr_un, sun_path) + strlen(name) + ends);
+}
+static pid_t spawned(int result, pid_t *p) { must(result == 0, "spawn"); MUST(waitpid(*p, NULL, 0)); return *p; }
+static char *echo[] = {"sh", "-c", "echo hello", NULL};
 static void to_stderr(void) { int f = new_file(); MUST(dup2(f, 2)); }
 
 #define CASES \
@@ -96,6 +122,20 @@ C(aio, int f = new_file(); struct aiocb a[3] = {}; for (int i = 0; i < 3; i++) {
     for (int i = 0; i < 2; i++) { while (aio_error(&a[i]) == EINPROGRESS) ; must(aio_return(&a[i]) == 5, "aio_return"); } \
     struct aiocb64 b = {.aio_fildes = f, .aio_buf = "more", .aio_nbytes = 4, .aio_offset = 50000}; MUST(aio_write64(&b)); while (aio_error64(&b) == EINPROGRESS) ; MUST(aio_return64(&b)); \
     while (aio_error(&a[2]) == EINPROGRESS) ; if (fork() == 0) { MUST(aio_return(&a[2])); _exit(0); } wait(NULL)) \
+C(lio_listio, int f = new_file(); struct aiocb a[3] = {}; struct aiocb *l[5] = {&a[0], NULL, &a[1], &a[2]}; for (int i = 0; i < 3; i++) { a[i].aio_fildes = f; a[i].aio_buf = "list"; a[i].aio_nbytes = 4; a[i].aio_offset = i * 9000; a[i].aio_lio_opcode = LIO_WRITE; } \
+    MUST(lio_listio(LIO_WAIT, l, 4, NULL)); for (int i = 0; i < 3; i++) a[i].aio_offset += 100; MUST(lio_listio(LIO_NOWAIT, l, 4, NULL)); for (int i = 0; i < 3; i++) { while (aio_error(&a[i]) == EINPROGRESS) ; must(aio_return(&a[i]) == 4, "aio_return"); } \
+    struct aiocb64 b = {.aio_fildes = f, .aio_buf = "more", .aio_nbytes = 4, .aio_offset = 50000, .aio_lio_opcode = LIO_WRITE}; struct aiocb64 *m[] = {&b}; MUST(lio_listio64(LIO_WAIT, m, 1, NULL))) \
+C(aio_many, int f = new_file(); static struct aiocb a[100]; for (int i = 0; i < 100; i++) { a[i].aio_fildes = f; a[i].aio_buf = "later"; a[i].aio_nbytes = 5; a[i].aio_offset = i * 9000; MUST(aio_write(&a[i])); } \
+    for (int i = 0; i < 100; i++) { while (aio_error(&a[i]) == EINPROGRESS) ; must(aio_return(&a[i]) == 5, "aio_return"); }) \
+C(io_submit, int f = new_file(); struct iocb b[3] = {}; struct iocb *l[] = {&b[0], &b[1], &b[2]}; struct io_event e[3]; aio_context_t c = 0; MUST(syscall(SYS_io_setup, 8, &c)); for (int i = 0; i < 3; i++) { b[i].aio_fildes = f; b[i].aio_lio_opcode = i == 1 ? IOCB_CMD_PWRITEV : IOCB_CMD_PWRITE; b[i].aio_buf = (long)(i == 1 ? (void *)two : "kernel"); b[i].aio_nbytes = i == 1 ? 2 : 6; b[i].aio_offset = i * 9000; } \
+    int (*submit)(aio_context_t, long, struct iocb **) = optional("libaio.so.1", "io_submit"); int (*reap)(aio_context_t, long, long, struct io_event *, struct timespec *) = optional("libaio.so.1", "io_getevents"); \
+    must(submit(c, 3, l) == 3, "io_submit"); must(reap(c, 3, 3, e, NULL) == 3, "io_getevents"); must(submit(c, 1, (void *)8) == -EFAULT, "a bad pointer"); b[1].aio_fildes = -1; must(submit(c, 3, l) == 1, "the second is bad"); \
+    int (*preap)(aio_context_t, long, long, struct io_event *, struct timespec *, sigset_t *) = optional("libaio.so.1", "io_pgetevents"); must(preap(c, 1, 1, e, NULL, NULL) == 1, "io_pgetevents")) \
+C(syscall_io_submit, int f = new_file(); struct iocb b = {.aio_fildes = f, .aio_lio_opcode = IOCB_CMD_PWRITE, .aio_buf = (long)"kernel", .aio_nbytes = 6, .aio_offset = 7000}; struct iocb *l[] = {&b}; struct io_event e; aio_context_t c = 0; \
+    MUST(syscall(SYS_io_setup, 8, &c)); must(syscall(SYS_io_submit, c, 1L, l) == 1, "io_submit"); must(syscall(SYS_io_getevents, c, 1L, 1L, &e, NULL) == 1, "io_getevents"); must(syscall(SYS_io_submit, c, 1L, 8L) == -1 && errno == EFAULT, "a bad pointer")) \
+C(users, mount_at("var", "/var/log"); mount_at("run", "/run"); make("var/wtmp"); make("run/utmp"); struct utmpx x = {.ut_type = USER_PROCESS, .ut_line = "tty9"}; struct utmp u = {.ut_type = USER_PROCESS, .ut_line = "tty9"}; logwtmp("a", "b", "c"); login(&u); MUST_NOT_NULL(pututxline(&x)); logout("tty9")) \
+C(users_elsewhere, make("new"); struct utmpx x = {.ut_type = USER_PROCESS, .ut_line = "tty9"}; struct utmp u = {.ut_type = USER_PROCESS, .ut_line = "tty8"}; MUST(utmpname("new")); MUST_NOT_NULL(pututline(&u)); MUST(utmpxname("new")); MUST_NOT_NULL(pututxline(&x))) \
+C(lckpwdf, mount_at("etc", "/etc"); MUST(lckpwdf()); MUST(ulckpwdf())) \
 C(accounts, struct utmpx x = {.ut_type = USER_PROCESS}; struct utmp u = {.ut_type = USER_PROCESS}; MUST(close(new_file())); updwtmp("new", &u); updwtmpx("new", &x)) \
 C(psiginfo, to_stderr(); siginfo_t s = {.si_signo = SIGINT}; psiginfo(&s, "text"); psignal(SIGINT, "text")) \
 C(herror, to_stderr(); h_errno = HOST_NOT_FOUND; herror("text"); errno = ENOENT; perror("text")) \
@@ -114,6 +154,9 @@ C(open_link, MUST(open("link", O_WRONLY | O_TRUNC)); MUST(open("link", O_WRONLY 
 C(openat, int d = open("dir", O_PATH); MUST(openat(d, "new", O_WRONLY | O_CREAT, 0600)); MUST(openat64(d, "new2", O_WRONLY | O_CREAT, 0600)); MUST(openat(d, "../old", O_WRONLY | O_TRUNC))) \
 C(open_2, MUST(__open_2("old", O_WRONLY | O_TRUNC)); MUST(__open64_2("old2", O_WRONLY | O_TRUNC)); MUST(__openat_2(AT_FDCWD, "old", O_WRONLY)); MUST(__openat64_2(AT_FDCWD, "old", O_WRONLY))) \
 C(open_tmpfile, int f = open("dir", O_TMPFILE | O_WRONLY, 0600); MUST(f); MUST(write(f, "hello", 5)); char p[64]; sprintf(p, "/proc/self/fd/%d", f); MUST(linkat(AT_FDCWD, p, AT_FDCWD, "new", AT_SYMLINK_FOLLOW))) \
+C(openat2, int (*x)(int, const char *, void *, size_t) = dlsym(RTLD_DEFAULT, "openat2"); long how[3] = {O_WRONLY | O_CREAT, 0600}; int f = x ? x(AT_FDCWD, "new", how, sizeof how) : -1; if (f < 0) f = syscall(SYS_openat2, AT_FDCWD, "new", how, sizeof how); MUST(write(f, "x", 1))) \
+C(open_by_handle_at, static struct { struct file_handle h; char room[128]; } h = {{128}}; int m, d = open(".", O_RDONLY); if (name_to_handle_at(AT_FDCWD, "old", &h.h, &m, 0)) exit(77); int f = open_by_handle_at(d, &h.h, O_RDWR); if (f < 0) exit(77); MUST(pwrite(f, "handle", 6, 5000)); \
+    int g = syscall(SYS_open_by_handle_at, d, &h, O_WRONLY); MUST(g); MUST(write(g, "more", 4))) \
 C(creat, MUST(creat("new", 0600)); MUST(creat64("old", 0600))) \
 C(close, int f = new_file(); MUST(write(f, "x", 1)); MUST(close(f)); int g = open("new2", O_WRONLY | O_CREAT, 0600); MUST(write(g, "other", 5))) \
 C(close_range, int f = new_file(); MUST(write(f, "x", 1)); MUST(close_range(f, f, 0)); int g = open("new2", O_WRONLY | O_CREAT, 0600); MUST(write(g, "other", 5)); closefrom(g); int h = open("new3", O_WRONLY | O_CREAT, 0600); MUST(write(h, "third", 5))) \
@@ -121,6 +164,9 @@ C(dup, int f = new_file(), g = dup(f), h = open("new2", O_WRONLY | O_CREAT, 0600
     MUST(dup3(g, h, O_CLOEXEC)); MUST(write(h, "mno", 3)); MUST(__dup2(f, 77)); MUST(write(77, "pqr", 3))) \
 C(high_descriptor, int f = new_file(); if (dup2(f, 900) < 0) exit(0); MUST(write(900, "abc", 3)); int g = open("new2", O_WRONLY | O_CREAT, 0600); if (dup2(g, 1500) >= 0) { MUST(write(1500, "high", 4)); MUST(pwrite(1500, "er", 2, 50)); MUST(dup2(f, 1500)); MUST(write(1500, "x", 1)); }) \
 C(fcntl, int f = new_file(), g = fcntl(f, F_DUPFD, 50), h = fcntl64(f, F_DUPFD_CLOEXEC, 60); MUST(write(f, "abc", 3)); MUST(write(g, "def", 3)); MUST(write(h, "ghi", 3)); MUST(__fcntl(f, F_SETFL, O_APPEND)); MUST(write(f, "jkl", 3)); MUST(fcntl(f, F_SETFL, 0)); MUST(lseek(f, 0, SEEK_SET)); MUST(write(f, "m", 1))) \
+C(closedir, DIR *d = opendir("dir"); MUST_NOT_NULL(d); int n = dirfd(d); fsync(n); MUST(closedir(d)); must(closedir(NULL) < 0 && errno == EINVAL, "no directory"); int f = new_file(); must(f == n, "the same number"); MUST(write(f, "x", 1))) \
+C(login_tty, int f = new_file(); if (fork() == 0) { int m = posix_openpt(O_RDWR | O_NOCTTY); MUST(grantpt(m)); MUST(unlockpt(m)); int s = open(ptsname(m), O_RDWR | O_NOCTTY); MUST(s); MUST(dup2(f, 1)); MUST(write(1, "x", 1)); MUST(login_tty(s)); MUST(write(1, "terminal", 8)); MUST(close(1)); MUST(open("new2", O_WRONLY | O_CREAT, 0600)); MUST(write(1, "y", 1)); _exit(0); } int s; wait(&s); must(s == 0, "child")) \
+C(bind, MUST(name_socket("new", 1)); MUST(name_socket("dir/new", 0)); must(name_socket("old", 1) < 0 && errno == EADDRINUSE, "in use"); MUST(name_socket("", 0)); must(bind(socket(AF_UNIX, SOCK_STREAM, 0), (void *)8, 50) < 0 && errno == EFAULT, "a bad address"); struct sockaddr_in i = {.sin_family = AF_INET}; MUST(bind(socket(AF_INET, SOCK_DGRAM, 0), (void *)&i, sizeof i))) \
 C(rename, MUST(rename("old", "dir/renamed")); MUST(renameat(AT_FDCWD, "old2", AT_FDCWD, "old")); MUST(rename("dir", "tree"))) \
 C(renameat2, MUST(renameat2(AT_FDCWD, "old", AT_FDCWD, "old2", RENAME_EXCHANGE)); MUST(renameat2(AT_FDCWD, "old", AT_FDCWD, "new", RENAME_NOREPLACE))) \
 C(link, MUST(link("old", "new")); MUST(linkat(AT_FDCWD, "old", AT_FDCWD, "dir/new", 0))) \
@@ -156,9 +202,12 @@ C(attribute_fremovexattr, fremovexattr(old_file(), "user.none")) \
 C(attribute_setflags, int f = old_file(), n; MUST(ioctl(f, FS_IOC_GETFLAGS, &n)); MUST(ioctl(f, FS_IOC_SETFLAGS, &n))) \
 C(sync_fsync, MUST(fsync(old_file()))) \
 C(sync_fdatasync, MUST(fdatasync(old_file()))) \
+C(sync_syncfs, MUST(syncfs(old_file()))) \
+C(sync_aio, struct aiocb a = {.aio_fildes = old_file()}; MUST(aio_fsync(O_SYNC, &a)); while (aio_error(&a) == EINPROGRESS) ; struct aiocb64 b = {.aio_fildes = a.aio_fildes}; MUST(aio_fsync64(O_DSYNC, &b)); while (aio_error64(&b) == EINPROGRESS) ;) \
 C(sync_file_range, MUST(sync_file_range(old_file(), 0, 0, SYNC_FILE_RANGE_WRITE))) \
 C(map_mmap, int f = old_file(); char *m = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, f, 0); must(m != MAP_FAILED, "mmap"); strcpy(m + 5000, "hello"); MUST(msync(m, 8192, MS_SYNC)); close(f); strcpy(m + 6000, "more"); MUST(munmap(m, 8192))) \
 C(map_mmap64, int f = old_file(); char *m = mmap64(NULL, 4096, PROT_READ, MAP_SHARED, f, 4096); must(m != MAP_FAILED, "mmap"); MUST(mprotect(m, 4096, PROT_READ | PROT_WRITE)); strcpy(m + 50, "hello"); m = mremap(m, 4096, 8192, MREMAP_MAYMOVE); must(m != MAP_FAILED, "mremap")) \
+C(map_pkey, int f = old_file(); char *m = mmap(NULL, 4096, PROT_READ, MAP_SHARED, f, 4096); must(m != MAP_FAILED, "mmap"); MUST(pkey_mprotect(m, 4096, PROT_READ | PROT_WRITE, -1)); strcpy(m + 50, "hello")) \
 C(map_private, int f = old_file(); char *m = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE, f, 0); strcpy(m, "unseen"); MUST(munmap(m, 8192)); MUST(write(f, "x", 1)); mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, f, 0)) \
 C(syscall, int f = syscall(SYS_openat, AT_FDCWD, "new", O_RDWR | O_CREAT, 0600); MUST(f); MUST(syscall(SYS_write, f, "hello", 5)); MUST(syscall(SYS_pwrite64, f, "x", 1, 5000)); MUST(syscall(SYS_close, f)); \
     f = open("new2", O_WRONLY | O_CREAT, 0600); MUST(write(f, "other", 5)); MUST(syscall(SYS_renameat2, AT_FDCWD, "old", AT_FDCWD, "new3", 0)); MUST(syscall(SYS_mkdirat, AT_FDCWD, "new4", 0700)); \
@@ -167,6 +216,16 @@ C(getters, MUST(prctl(PR_GET_DUMPABLE)); MUST(syscall(SYS_getpid)); MUST(write(n
 C(unshare, int f = new_file(); MUST(write(f, "x", 1)); MUST(unshare(CLONE_FILES)); MUST(close(f)); f = open("new2", O_WRONLY | O_CREAT, 0600); MUST(write(f, "other", 5)); MUST(close(f)); f = open("new3", O_WRONLY | O_CREAT, 0600); MUST(write(f, "third", 5))) \
 C(spawn, posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); posix_spawn_file_actions_addopen(&a, 1, "new", O_WRONLY | O_CREAT | O_TRUNC, 0600); pid_t p; char *v[] = {"echo", "hello", NULL}; \
     must(posix_spawnp(&p, "echo", &a, NULL, v, environ) == 0, "spawn"); MUST(waitpid(p, NULL, 0)); posix_spawn_file_actions_destroy(&a)) \
+C(spawn_now, posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); posix_spawn_file_actions_addopen(&a, 1, "late/new", O_WRONLY | O_CREAT, 0600); pid_t p; MUST(mkdir("late", 0700)); spawned(posix_spawn(&p, "/bin/sh", &a, NULL, echo, environ), &p)) \
+C(spawn_elsewhere, posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); MUST(posix_spawn_file_actions_addchdir_np(&a, "dir")); posix_spawn_file_actions_addopen(&a, 1, "new", O_WRONLY | O_CREAT, 0600); posix_spawn_file_actions_addopen(&a, 2, "/dev/null", O_WRONLY | O_CREAT, 0600); pid_t p; spawned(posix_spawnp(&p, "sh", &a, NULL, echo, environ), &p); posix_spawn_file_actions_destroy(&a)) \
+C(spawn_elsewhere_posix, int (*x)(posix_spawn_file_actions_t *, const char *) = optional("libc.so.6", "posix_spawn_file_actions_addchdir"), (*y)(posix_spawn_file_actions_t *, int) = optional("libc.so.6", "posix_spawn_file_actions_addfchdir"); posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); MUST(x(&a, "/")); MUST(y(&a, open("dir", O_RDONLY))); \
+    posix_spawn_file_actions_addopen(&a, 1, "new", O_WRONLY | O_CREAT, 0600); pid_t p; spawned(posix_spawnp(&p, "sh", &a, NULL, echo, environ), &p); posix_spawn_file_actions_destroy(&a)) \
+C(spawn_elsewhere_by_descriptor, posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); MUST(posix_spawn_file_actions_addfchdir_np(&a, open("dir", O_RDONLY))); posix_spawn_file_actions_addopen(&a, 1, "new", O_WRONLY | O_CREAT, 0600); pid_t p; spawned(posix_spawnp(&p, "sh", &a, NULL, echo, environ), &p); posix_spawn_file_actions_destroy(&a)) \
+C(spawn_many, pid_t p; for (int i = 0; i < 3; i++) { posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); char n[20]; for (int k = 0; k < 12; k++) { sprintf(n, "new-%d-%d", i, k); posix_spawn_file_actions_addopen(&a, k + 3, n, O_WRONLY | O_CREAT, 0600); } spawned(posix_spawnp(&p, "sh", &a, NULL, echo, environ), &p); if (i) posix_spawn_file_actions_destroy(&a); }) \
+C(spawn_pidfd, int (*x)(int *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const[], char *const[]) = optional("libc.so.6", "pidfd_spawn"), (*y)() = optional("libc.so.6", "pidfd_spawnp"); posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); posix_spawn_file_actions_addopen(&a, 1, "new", O_WRONLY | O_CREAT, 0600); int p; must(x(&p, "/bin/sh", &a, NULL, echo, environ) == 0, "spawn"); wait(NULL); must(y(&p, "sh", &a, NULL, echo, environ) == 0, "spawn"); wait(NULL)) \
+C(chroot, if (chroot(".")) exit(77); int f = new_file(); MUST(write(f, "inside", 6)); MUST(mkdir("/new2", 0700))) \
+C(setns, int n = open("/proc/self/ns/uts", O_RDONLY); MUST(n); if (setns(n, 0)) exit(77); MUST(write(new_file(), "x", 1))) \
+C(ring, static char room[256]; int f = new_file(), r = syscall(SYS_io_uring_setup, 1, room); if (r < 0) exit(77); MUST(close(r)); MUST(write(f, "x", 1))) \
 C(fork, int f = new_file(); MUST(write(f, "parent", 6)); if (fork() == 0) { MUST(write(f, "child", 5)); MUST(pwrite(f, "x", 1, 1000)); _exit(0); } wait(NULL); MUST(write(f, "again", 5))) \
 C(vfork, int f = old_file(), g = new_file(); MUST(pwrite(f, "parent", 6, 0)); if (vfork() == 0) { dup2(g, f); MUST(write(f, "child", 5)); _exit(0); } wait(NULL); MUST(pwrite(f, "again", 5, 9000))) \
 C(vfork_first, if (vfork() == 0) { int f = open("new", O_WRONLY | O_CREAT, 0600); MUST(write(f, "child", 5)); _exit(0); } wait(NULL); int f = open("new2", O_WRONLY | O_CREAT, 0600); MUST(write(f, "parent", 6)); kill(getpid(), SIGKILL))

@@ -40,6 +40,8 @@ pub struct Record {
     pub widened: u64,
     /// Some process could not hook its stdio.
     pub stdio_unseen: bool,
+    /// Some process set up an `io_uring`.
+    pub ring_unseen: bool,
     /// Processes that segments were made for.
     pub processes: Vec<u32>,
 }

@@ -110,6 +110,7 @@ impl Session {
         record.processes.push(self.process);
         record.widened += self.segment.header.widened.load(Relaxed);
         record.stdio_unseen |= self.segment.header.stdio_unseen.load(Relaxed) != 0;
+        record.ring_unseen |= self.segment.header.ring_unseen.load(Relaxed) != 0;
     }
 }
 
