@@ -82,9 +82,11 @@ impl<'c> CatalogRead<'c> {
             .unchecked_transaction()
             .map_err(|error| failed(path, error))?;
         let sql = "SELECT applied, highest_file FROM state WHERE id = 1";
-        let state = transaction.query_row(sql, [], |row| {
-            let applied = SequenceNumber(row.get::<_, i64>(0)? as u64);
-            Ok((applied, values::file(row, 1)?))
+        let state = connection.prepare_cached(sql).and_then(|mut statement| {
+            statement.query_row([], |row| {
+                let applied = SequenceNumber(row.get::<_, i64>(0)? as u64);
+                Ok((applied, values::file(row, 1)?))
+            })
         });
         let (applied, highest_file) = state.map_err(|error| failed(path, error))?;
         Ok(Self {

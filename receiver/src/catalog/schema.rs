@@ -1,12 +1,14 @@
 //! Tables of the catalog.
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 /// Version of the tables, in `PRAGMA user_version`.
 const FORMAT: i64 = 1;
 
 /// Makes or checks the tables.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    keep_plans(connection)?;
     // FULL: `applied` decides what is never redone. The log may be ahead of it, never behind.
     connection.execute_batch(
         "PRAGMA journal_mode = WAL;
@@ -26,8 +28,16 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Settings of a reader's connection.
 pub(super) fn prepare_reader(connection: &Connection) -> rusqlite::Result<()> {
+    keep_plans(connection)?;
     connection.execute_batch("PRAGMA cache_size = -8000; PRAGMA temp_store = MEMORY;")?;
     connection.busy_timeout(std::time::Duration::from_secs(10))
+}
+
+/// Plans of statements do not depend on the values bound. Else SQLite makes a new plan for each new
+/// value of an indexed column, which takes longer than the answer.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    let kept = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true);
+    kept.map(drop)
 }
 
 fn create(connection: &Connection) -> rusqlite::Result<()> {
