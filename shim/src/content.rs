@@ -57,17 +57,8 @@ impl Plain {
 }
 
 /// Announces a write at the file offset, or at the end.
-#[inline(always)]
-pub(crate) fn begin_write(descriptor: c_int, length: u64) -> Option<Plain> {
-    if descriptor::matters(descriptor) {
-        begin_plain(descriptor, length)
-    } else {
-        None
-    }
-}
-
 #[inline(never)]
-fn begin_plain(descriptor: c_int, length: u64) -> Option<Plain> {
+pub(crate) fn begin_plain(descriptor: c_int, length: u64) -> Option<Plain> {
     let (page, known) = descriptor::watched(descriptor)?;
     Some(if known.appends() {
         let change = Change::new(operation::APPEND, 0, length);
@@ -87,17 +78,8 @@ pub(crate) fn write(descriptor: c_int, length: u64, pending: &mut Pending) {
 }
 
 /// Announces a write at an offset. A file opened for appending grows at its end all the same.
-#[inline(always)]
-pub(crate) fn begin_write_at(descriptor: c_int, offset: i64, length: u64) -> Option<range::Ticket> {
-    if descriptor::matters(descriptor) {
-        begin_at(descriptor, offset, length)
-    } else {
-        None
-    }
-}
-
 #[inline(never)]
-fn begin_at(descriptor: c_int, offset: i64, length: u64) -> Option<range::Ticket> {
+pub(crate) fn begin_at(descriptor: c_int, offset: i64, length: u64) -> Option<range::Ticket> {
     let (page, known) = descriptor::watched(descriptor)?;
     Some(range::announce(
         page,

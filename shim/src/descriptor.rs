@@ -28,7 +28,7 @@ use crate::run::{self, Run};
 use crate::{policy, process};
 
 /// Entries that are part of the library.
-const LOWER: usize = 1024;
+pub(crate) const LOWER: usize = 1024;
 /// Entries in the part that is made when a higher descriptor is first used. Descriptors beyond are
 /// looked up at each use.
 const UPPER: usize = 64 * 1024 - LOWER;
@@ -39,7 +39,7 @@ const STALE: u32 = 2;
 /// A regular file.
 const FILE: u32 = 3;
 /// Anything else: pipes, sockets, terminals, devices, directories.
-const OTHER: u32 = 4;
+pub(crate) const OTHER: u32 = 4;
 
 /// What a descriptor stands for. All-zero is unknown.
 #[repr(C, align(64))]
@@ -55,10 +55,11 @@ pub(crate) struct Entry {
     pub(crate) run: Run,
 }
 
-const _: () = assert!(size_of::<Entry>() == 128);
+// `arch` knows both.
+const _: () = assert!(size_of::<Entry>() == 128 && core::mem::offset_of!(Entry, state) == 0);
 
 // SAFETY: all-zero is a valid entry: it is made of integers and pointers.
-static LOWER_TABLE: [Entry; LOWER] = unsafe { core::mem::zeroed() };
+pub(crate) static LOWER_TABLE: [Entry; LOWER] = unsafe { core::mem::zeroed() };
 static UPPER_TABLE: AtomicPtr<Entry> = AtomicPtr::new(ptr::null_mut());
 /// One past the highest descriptor that an entry was filled for.
 static KNOWN_END: AtomicU32 = AtomicU32::new(0);
@@ -91,13 +92,6 @@ impl Known {
         let generation = self.entry.map_or(0, |entry| entry.generation.load(Relaxed));
         u64::from(generation) << 32 | u64::from(self.descriptor as u32).wrapping_add(1)
     }
-}
-
-/// Whether `descriptor` may stand for a file: one load and one compare for pipes, sockets, terminals.
-#[inline(always)]
-pub(crate) fn matters(descriptor: c_int) -> bool {
-    let entry = LOWER_TABLE.get(descriptor as u32 as usize);
-    entry.is_none_or(|entry| entry.state.load(Relaxed) != OTHER)
 }
 
 /// What `descriptor` stands for, if that is a file that may be protected.

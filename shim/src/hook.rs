@@ -6,7 +6,6 @@
 //! The two calls that programs make most have hooks of their own, see [`hot_hooks`].
 
 use core::ffi::{CStr, c_char};
-use core::mem::transmute_copy;
 
 use crate::call::{self, Arguments, Call, Pending, Words};
 use crate::kernel;
@@ -169,34 +168,61 @@ macro_rules! hooks {
     };
 }
 
+/// What is kept of a call that is made often, on the program's stack.
+#[repr(C, align(16))]
+pub(crate) struct HotFrame<T> {
+    /// The arguments and the result, kept by the function in front.
+    kept: [usize; 6],
+    /// What to tell afterwards.
+    pub(crate) ticket: Option<T>,
+}
+
+/// Where `arch` has the ticket built.
+const _: () = assert!(core::mem::offset_of!(HotFrame<u128>, ticket) == 48);
+
+/// Stands in for a function that libc lacks.
+#[cold]
+pub(crate) extern "C" fn absent() -> isize {
+    -1
+}
+
 /// The calls that programs make most: `begin` gives a ticket if there is anything to announce, `end`
-/// takes it back with the result. Without one the call is passed straight on.
+/// takes it back with the result. Of a descriptor that is no file they hear nothing at all.
 macro_rules! hot_hooks {
     ($list:ident: $(
-        $name:ident $(| $alias:ident)* ($($argument:ident: $type:ty),* $(,)?) -> $result:ty
-            = $begin:expr, $end:path;
+        $name:ident $(| $alias:ident)*: $ticket:ty = $begin:expr, $end:path;
     )*) => {
         $(
-            #[cfg_attr(not(test), unsafe(no_mangle))]
-            unsafe extern "C" fn $name($($argument: $type),*) -> $result {
+            #[cfg(not(test))]
+            const _: () = {
+                use $crate::hook::HotFrame;
                 static REAL: $crate::symbols::Real = $crate::symbols::Real::new();
                 const NAME: &str = concat!(stringify!($name), "\0");
-                let address = REAL.address(NAME.as_ptr().cast());
-                type Function = unsafe extern "C" fn($($type),*) -> $result;
-                // SAFETY: the function of this name, whose type the row repeats.
-                let real = unsafe { $crate::hook::function::<Function>(address) };
-                match $begin {
-                    // SAFETY: the program's own call, as it made it.
-                    None => unsafe { real($($argument),*) },
-                    Some(ticket) => {
-                        // SAFETY: as above.
-                        let result = unsafe { real($($argument),*) };
-                        $end(&ticket, result);
-                        result
+
+                #[allow(improper_ctypes_definitions, reason = "both sides are ours")]
+                extern "C" fn enter(a: usize, b: usize, c: usize, d: usize) -> Option<$ticket> {
+                    let begin: fn([usize; 4]) -> Option<$ticket> = $begin;
+                    begin([a, b, c, d])
+                }
+
+                #[cold]
+                extern "C" fn resolve() -> usize {
+                    match REAL.address(NAME.as_ptr().cast()) {
+                        0 => $crate::hook::absent as *const () as usize,
+                        address => address,
                     }
                 }
-            }
-            $($crate::arch::export_alias!($alias, $name);)*
+
+                extern "C" fn leave(frame: &HotFrame<$ticket>, result: isize) {
+                    if let Some(ticket) = &frame.ticket {
+                        $end(ticket, result);
+                    }
+                }
+
+                const BYTES: usize = size_of::<HotFrame<$ticket>>();
+                $crate::arch::export_hot!($name, REAL, resolve, enter, leave, BYTES);
+                $($crate::arch::export_alias!($alias, $name);)*
+            };
         )*
         #[cfg(test)]
         pub(crate) const $list: &[(&str, &[&str])] =
@@ -205,14 +231,3 @@ macro_rules! hot_hooks {
 }
 
 pub(crate) use {hooks, hot_hooks};
-
-/// The function at `address`.
-///
-/// # Safety
-/// `F` is a function pointer type, and a function of that type lies at `address`.
-#[inline(always)]
-pub(crate) unsafe fn function<F: Copy>(address: usize) -> F {
-    const { assert!(size_of::<F>() == size_of::<usize>()) };
-    // SAFETY: as the caller promises.
-    unsafe { transmute_copy(&address) }
-}

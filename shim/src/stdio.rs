@@ -7,17 +7,19 @@
 //! are exchanged. Where anything is not as expected, nothing is touched, and the coordinator is told
 //! that this process's stdio is unseen.
 
-use core::ffi::{c_int, c_void};
+use core::ffi::c_void;
 use core::sync::atomic::{
     AtomicU32, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
-use crate::hook::function;
+use crate::arch::{hot_function, passing_function};
+use crate::content::{self, Plain};
+use crate::descriptor;
+use crate::hook::{HotFrame, absent};
 use crate::kernel::{self, PROT_READ, PROT_WRITE};
 use crate::names::descriptor_of;
 use crate::symbols::{self, Object};
-use crate::{content, descriptor};
 
 /// Places in a table of stream operations (`struct _IO_jump_t`, glibc `libio/libioP.h`).
 const WRITE_SLOT: usize = 15;
@@ -155,37 +157,45 @@ fn read_only_after_start(libc: &Object) -> Option<(usize, usize)> {
     Some((start & !(PAGE - 1), end & !(PAGE - 1)))
 }
 
-unsafe extern "C" fn on_write(stream: *mut c_void, data: *const c_void, bytes: isize) -> isize {
+/// `_IO_file_write(stream, data, bytes)`.
+#[allow(improper_ctypes_definitions, reason = "both sides are ours")]
+unsafe extern "C" fn enter_write(
+    stream: *const c_void,
+    _data: *const c_void,
+    bytes: usize,
+) -> Option<Plain> {
     // SAFETY: libc calls this slot with a valid stream.
-    let descriptor = unsafe { descriptor_of(stream) };
-    let ticket = content::begin_write(descriptor, u64::try_from(bytes).unwrap_or(0));
-    // SAFETY: the function that was in this slot.
-    let result = unsafe {
-        let real: unsafe extern "C" fn(*mut c_void, *const c_void, isize) -> isize =
-            function(REAL_WRITE.load(Relaxed));
-        real(stream, data, bytes)
-    };
-    if let Some(ticket) = ticket {
+    content::begin_plain(unsafe { descriptor_of(stream) }, bytes as u64)
+}
+
+extern "C" fn leave_write(frame: &HotFrame<Plain>, result: isize) {
+    if let Some(ticket) = &frame.ticket {
         ticket.end(result);
     }
-    result
 }
 
-unsafe extern "C" fn on_seek(stream: *mut c_void, offset: i64, whence: c_int) -> i64 {
-    // SAFETY: libc calls this slot with a valid stream; the function that was in it.
-    unsafe {
-        descriptor::settle(descriptor_of(stream));
-        let real: unsafe extern "C" fn(*mut c_void, i64, c_int) -> i64 =
-            function(REAL_SEEK.load(Relaxed));
-        real(stream, offset, whence)
-    }
-}
+const WRITE_BYTES: usize = size_of::<HotFrame<Plain>>();
+hot_function!(
+    on_write,
+    REAL_WRITE,
+    absent,
+    enter_write,
+    leave_write,
+    WRITE_BYTES
+);
 
-unsafe extern "C" fn on_close(stream: *mut c_void) -> c_int {
-    // SAFETY: libc calls this slot with a valid stream; the function that was in it.
-    unsafe {
-        descriptor::release(descriptor_of(stream));
-        let real: unsafe extern "C" fn(*mut c_void) -> c_int = function(REAL_CLOSE.load(Relaxed));
-        real(stream)
-    }
+/// `_IO_file_seek(stream, offset, whence)`.
+unsafe extern "C" fn before_seek(stream: *const c_void) -> usize {
+    // SAFETY: libc calls this slot with a valid stream.
+    descriptor::settle(unsafe { descriptor_of(stream) });
+    REAL_SEEK.load(Relaxed)
 }
+passing_function!(on_seek, before_seek);
+
+/// `_IO_file_close(stream)`.
+unsafe extern "C" fn before_close(stream: *const c_void) -> usize {
+    // SAFETY: libc calls this slot with a valid stream.
+    descriptor::release(unsafe { descriptor_of(stream) });
+    REAL_CLOSE.load(Relaxed)
+}
+passing_function!(on_close, before_close);

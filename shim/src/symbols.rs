@@ -13,7 +13,8 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use crate::arch::{own_dynamic_section, weak_address};
 use crate::elf::{DEFAULT, Dynamic, Tables};
 
-/// A function of libc, looked up when first needed.
+/// A function of libc, looked up when first needed. `arch` knows that it is one word.
+#[repr(transparent)]
 pub(crate) struct Real {
     address: AtomicUsize,
 }

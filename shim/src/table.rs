@@ -6,22 +6,23 @@
 //! the real function would have found there itself.
 
 #[cfg(not(test))]
-use core::ffi::c_char;
-use core::ffi::{c_int, c_void};
+use core::ffi::{c_char, c_int};
 
 use crate::call::Call::*;
 use crate::call::Links::{Argument, Follow, Stop};
 use crate::call::{NONE, at, here};
+#[cfg(not(test))]
 use crate::content::{self, Plain};
 use crate::hook::{hooks, hot_hooks};
+#[cfg(not(test))]
+use crate::range;
 
 hot_hooks! { HOT:
-    write | __write (to: c_int, data: *const c_void, bytes: usize) -> isize
-        = content::begin_write(to, bytes as u64), Plain::end;
-    pwrite | pwrite64 | __pwrite64 (
-        to: c_int, data: *const c_void, bytes: usize, offset: i64,
-    ) -> isize
-        = content::begin_write_at(to, offset, bytes as u64), content::end_write;
+    write | __write: Plain
+        = |[to, _, bytes, _]| content::begin_plain(to as c_int, bytes as u64), Plain::end;
+    pwrite | pwrite64 | __pwrite64: range::Ticket
+        = |[to, _, bytes, offset]| content::begin_at(to as c_int, offset as i64, bytes as u64),
+        content::end_write;
 }
 
 hooks! { CONTENT:

@@ -223,9 +223,9 @@ macro_rules! export_row {
 pub(crate) use export_row;
 
 /// Another exported name for the same function: a jump that leaves every register as it is.
+#[cfg(not(test))]
 macro_rules! export_alias {
     ($alias:ident, $target:ident) => {
-        #[cfg(not(test))]
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
         unsafe extern "C" fn $alias() {
@@ -233,6 +233,7 @@ macro_rules! export_alias {
         }
     };
 }
+#[cfg(not(test))]
 pub(crate) use export_alias;
 
 /// Exports a function of the `printf` family, which can't go through the dispatcher: it makes a
@@ -350,6 +351,126 @@ pub(crate) unsafe extern "C" fn dispatch() {
         missing = sym crate::hook::missing,
     )
 }
+
+/// What all calls have that are made often, see [`HotFrame`](crate::hook::HotFrame). The ticket is
+/// built where it stays: by the C calling convention, a result of this size goes where `x8` says.
+macro_rules! hot_body {
+    () => {
+        "stp x29, x30, [sp, #-16]!
+        .cfi_def_cfa_offset 16
+        .cfi_offset x29, -16
+        .cfi_offset x30, -8
+        mov x29, sp
+        .cfi_def_cfa_register x29
+        sub sp, sp, {frame_bytes}
+        stp x0, x1, [sp]
+        stp x2, x3, [sp, #16]
+        add x8, sp, #48
+        bl {enter}
+        adrp x9, {real}
+        ldr x0, [x9, :lo12:{real}]
+        cmp x0, #1
+        b.hi 3f
+        bl {resolve}
+        3: mov x16, x0
+        ldp x0, x1, [sp]
+        ldp x2, x3, [sp, #16]
+        blr x16
+        str x0, [sp, #32]
+        mov x1, x0
+        mov x0, sp
+        bl {leave}
+        ldr x0, [sp, #32]
+        mov sp, x29
+        ldp x29, x30, [sp], #16
+        .cfi_def_cfa sp, 0
+        .cfi_restore x29
+        .cfi_restore x30
+        ret"
+    };
+}
+
+/// Exports a call that is made often, whose first argument is a descriptor. Where that is known to be
+/// no file, the real function is jumped to, and no frame made.
+#[cfg(not(test))]
+macro_rules! export_hot {
+    ($name:ident, $real:ident, $resolve:ident, $enter:ident, $leave:ident, $frame_bytes:expr) => {
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "cmp w0, {known}",
+                "b.hs 2f",
+                "adrp x9, {table}",
+                "add x9, x9, :lo12:{table}",
+                "ubfiz x10, x0, #7, #32",
+                "ldr w10, [x9, x10]",
+                "cmp w10, {other}",
+                "b.ne 2f",
+                "adrp x9, {real}",
+                "ldr x16, [x9, :lo12:{real}]",
+                "cmp x16, #1",
+                "b.ls 2f",
+                "br x16",
+                "2:",
+                $crate::arch::hot_body!(),
+                ".cfi_endproc",
+                known = const $crate::descriptor::LOWER,
+                table = sym $crate::descriptor::LOWER_TABLE,
+                other = const $crate::descriptor::OTHER,
+                real = sym $real,
+                resolve = sym $resolve,
+                frame_bytes = const $frame_bytes,
+                enter = sym $enter,
+                leave = sym $leave,
+            )
+        }
+    };
+}
+
+/// A function that libc calls often, to be put into its tables.
+macro_rules! hot_function {
+    ($name:ident, $real:ident, $resolve:ident, $enter:ident, $leave:ident, $frame_bytes:expr) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                $crate::arch::hot_body!(),
+                ".cfi_endproc",
+                real = sym $real,
+                resolve = sym $resolve,
+                frame_bytes = const $frame_bytes,
+                enter = sym $enter,
+                leave = sym $leave,
+            )
+        }
+    };
+}
+
+/// A function that prepares something and then jumps to the real one, whose address `$enter` gives.
+macro_rules! passing_function {
+    ($name:ident, $enter:ident) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                "stp x29, x30, [sp, #-48]!",
+                "stp x0, x1, [sp, #16]",
+                "str x2, [sp, #32]",
+                "bl {enter}",
+                "mov x16, x0",
+                "ldr x2, [sp, #32]",
+                "ldp x0, x1, [sp, #16]",
+                "ldp x29, x30, [sp], #48",
+                "br x16",
+                enter = sym $enter,
+            )
+        }
+    };
+}
+#[cfg(not(test))]
+pub(crate) use export_hot;
+pub(crate) use {hot_body, hot_function, passing_function};
 
 // The compiler calls these by name. Imported from libc they would be strong imports.
 #[cfg(not(test))]

@@ -247,9 +247,9 @@ macro_rules! export_row {
 pub(crate) use export_row;
 
 /// Another exported name for the same function: a jump that leaves every register as it is.
+#[cfg(not(test))]
 macro_rules! export_alias {
     ($alias:ident, $target:ident) => {
-        #[cfg(not(test))]
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
         unsafe extern "C" fn $alias() {
@@ -257,8 +257,57 @@ macro_rules! export_alias {
         }
     };
 }
+#[cfg(not(test))]
 pub(crate) use export_alias;
 
+// Tables for unwinding take a fifth of the library, and only the functions that stand between a
+// program and the real function are ever unwound: cancellation and exceptions go through there. So the
+// compiler's own go where they are stripped, and those few functions bring theirs ([`frame`]). Without
+// the compiler's, a debugger that stops in the rest of the library may not see who called.
+#[cfg(not(test))]
+global_asm!(".cfi_sections .debug_frame");
+
+/// The beginning of a function with a frame that `rbp` points to. What the function has done before is
+/// between the label 30 and this.
+macro_rules! frame {
+    (begin) => {
+        "push rbp
+        31: mov rbp, rsp
+        32:"
+    };
+    // The end, and what tells how to unwind it, see the `.eh_frame` section in the LSB: return address
+    // and caller's `rbp` are found from `rsp` up to 31, from `rbp` from 32 on, and from `rsp` at 33.
+    (end) => {
+        "leave
+        33: ret
+        34:
+        .pushsection .eh_frame,\"a\",@unwind
+        40: .long 42f - 41f
+        41: .long 0
+        .byte 1
+        .asciz \"zR\"
+        .byte 1, 0x78, 16, 1, 0x1b
+        .byte 0x0c, 7, 8, 0x90, 1
+        .balign 8, 0
+        42: .long 44f - 43f
+        43: .long 43b - 40b
+        .long 30b - .
+        .long 34b - 30b
+        .byte 0
+        .byte 3
+        .short 31b - 30b
+        .byte 0x0e, 16, 0x86, 2
+        .byte 3
+        .short 32b - 31b
+        .byte 0x0d, 6
+        .byte 3
+        .short 33b - 32b
+        .byte 0x0c, 7, 8
+        .balign 8, 0
+        44:
+        .popsection"
+    };
+}
 /// Exports a function of the `printf` family, which can't go through the dispatcher: it makes a
 /// `va_list` (System V psABI, 3.5.7) of what it was called with and calls the hooked function that
 /// takes one. `$fixed` is how many fixed words come before the variable ones.
@@ -270,9 +319,9 @@ macro_rules! export_printf {
             #[unsafe(naked)]
             unsafe extern "C" fn $name() {
                 core::arch::naked_asm!(
-                    ".cfi_startproc",
-                    "sub rsp, 216",
-                    ".cfi_def_cfa_offset 224",
+                    "30:",
+                    frame!(begin),
+                    "sub rsp, 208",
                     // The area of saved registers, 176 bytes, at rsp + 32.
                     "mov [rsp + 48], rdx",
                     "mov [rsp + 56], rcx",
@@ -292,16 +341,13 @@ macro_rules! export_printf {
                     // The list at rsp + 8: offsets of the next words, the caller's stack, the area.
                     "mov dword ptr [rsp + 8], {words}",
                     "mov dword ptr [rsp + 12], 48",
-                    "lea rax, [rsp + 224]",
+                    "lea rax, [rbp + 16]",
                     "mov [rsp + 16], rax",
                     "lea rax, [rsp + 32]",
                     "mov [rsp + 24], rax",
                     concat!("lea ", $list, ", [rsp + 8]"),
                     concat!("call ", $target),
-                    "add rsp, 216",
-                    ".cfi_def_cfa_offset 8",
-                    "ret",
-                    ".cfi_endproc",
+                    frame!(end),
                     words = const $fixed * 8,
                 )
             }
@@ -324,12 +370,8 @@ export_printf!(__dprintf_chk, "__vdprintf_chk", "rcx", 3);
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn dispatch() {
     core::arch::naked_asm!(
-        ".cfi_startproc",
-        "push rbp",
-        ".cfi_def_cfa_offset 16",
-        ".cfi_offset rbp, -16",
-        "mov rbp, rsp",
-        ".cfi_def_cfa_register rbp",
+        "30:",
+        frame!(begin),
         "sub rsp, {frame_bytes}",
         "mov [rsp], rdi",
         "mov [rsp + 8], rsi",
@@ -346,7 +388,11 @@ pub(crate) unsafe extern "C" fn dispatch() {
         "mov rdx, [rbp + 8]",
         "call {enter}",
         "test rax, rax",
-        "je 2f",
+        "jne 2f",
+        "mov rdi, rsp",
+        "call {missing}",
+        "jmp 3f",
+        "2:",
         "mov r11, rax",
         "mov rdi, [rsp]",
         "mov rsi, [rsp + 8]",
@@ -365,22 +411,125 @@ pub(crate) unsafe extern "C" fn dispatch() {
         "call {leave}",
         "mov rax, [rsp + 64]",
         "3:",
-        "leave",
-        ".cfi_remember_state",
-        ".cfi_def_cfa rsp, 8",
-        "ret",
-        ".cfi_restore_state",
-        "2:",
-        "mov rdi, rsp",
-        "call {missing}",
-        "jmp 3b",
-        ".cfi_endproc",
+        frame!(end),
         frame_bytes = const crate::hook::FRAME_BYTES,
         enter = sym crate::hook::enter,
         leave = sym crate::hook::leave,
         missing = sym crate::hook::missing,
     )
 }
+
+/// What all calls have that are made often, see [`HotFrame`](crate::hook::HotFrame). The ticket is
+/// built where it stays: by the C calling convention, a result of this size goes where `rdi` says.
+macro_rules! hot_body {
+    () => {
+        "sub rsp, {frame_bytes}
+        mov [rsp], rdi
+        mov [rsp + 8], rsi
+        mov [rsp + 16], rdx
+        mov [rsp + 24], rcx
+        mov r8, rcx
+        mov rcx, rdx
+        mov rdx, rsi
+        mov rsi, rdi
+        lea rdi, [rsp + 48]
+        call {enter}
+        mov rax, [rip + {real}]
+        cmp rax, 1
+        ja 3f
+        call {resolve}
+        3: mov rdi, [rsp]
+        mov rsi, [rsp + 8]
+        mov rdx, [rsp + 16]
+        mov rcx, [rsp + 24]
+        call rax
+        mov [rsp + 32], rax
+        mov rdi, rsp
+        mov rsi, rax
+        call {leave}
+        mov rax, [rsp + 32]"
+    };
+}
+
+/// Exports a call that is made often, whose first argument is a descriptor. Where that is known to be
+/// no file, the real function is jumped to, and no frame made.
+#[cfg(not(test))]
+macro_rules! export_hot {
+    ($name:ident, $real:ident, $resolve:ident, $enter:ident, $leave:ident, $frame_bytes:expr) => {
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                "30: cmp edi, {known}",
+                "jae 2f",
+                "mov eax, edi",
+                "shl rax, 7",
+                "lea r10, [rip + {table}]",
+                "cmp dword ptr [r10 + rax], {other}",
+                "jne 2f",
+                "mov rax, [rip + {real}]",
+                "cmp rax, 1",
+                "jbe 2f",
+                "jmp rax",
+                "2:",
+                $crate::arch::frame!(begin),
+                $crate::arch::hot_body!(),
+                $crate::arch::frame!(end),
+                known = const $crate::descriptor::LOWER,
+                table = sym $crate::descriptor::LOWER_TABLE,
+                other = const $crate::descriptor::OTHER,
+                real = sym $real,
+                resolve = sym $resolve,
+                frame_bytes = const $frame_bytes,
+                enter = sym $enter,
+                leave = sym $leave,
+            )
+        }
+    };
+}
+
+/// A function that libc calls often, to be put into its tables.
+macro_rules! hot_function {
+    ($name:ident, $real:ident, $resolve:ident, $enter:ident, $leave:ident, $frame_bytes:expr) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                "30:",
+                $crate::arch::frame!(begin),
+                $crate::arch::hot_body!(),
+                $crate::arch::frame!(end),
+                real = sym $real,
+                resolve = sym $resolve,
+                frame_bytes = const $frame_bytes,
+                enter = sym $enter,
+                leave = sym $leave,
+            )
+        }
+    };
+}
+
+/// A function that prepares something and then jumps to the real one, whose address `$enter` gives.
+macro_rules! passing_function {
+    ($name:ident, $enter:ident) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                "push rdi",
+                "push rsi",
+                "push rdx",
+                "call {enter}",
+                "pop rdx",
+                "pop rsi",
+                "pop rdi",
+                "jmp rax",
+                enter = sym $enter,
+            )
+        }
+    };
+}
+#[cfg(not(test))]
+pub(crate) use export_hot;
+pub(crate) use {frame, hot_body, hot_function, passing_function};
 
 // The compiler calls these by name. Imported from libc they would be strong imports.
 #[cfg(not(test))]
