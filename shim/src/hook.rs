@@ -10,7 +10,7 @@ use core::ffi::{CStr, c_char};
 use crate::call::{self, Arguments, Call, Pending, Words};
 use crate::kernel;
 use crate::names::errno_place;
-use crate::symbols::{self, Real};
+use crate::{symbols, table};
 
 /// How the result of a function is to be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,8 @@ pub(crate) enum Kind {
 /// One hooked function. Its name follows, with a NUL.
 #[repr(C)]
 pub(crate) struct Row {
-    real: Real,
+    /// Its place among the real functions: those change, and lie apart from what does not.
+    number: u16,
     call: Call,
     result: Kind,
 }
@@ -42,12 +43,12 @@ pub(crate) struct NamedRow<const BYTES: usize> {
 
 impl<const BYTES: usize> NamedRow<BYTES> {
     /// `name` with its NUL.
-    pub(crate) const fn new(name: &'static str, call: Call, result: Kind) -> Self {
+    pub(crate) const fn new(name: &'static str, number: usize, call: Call, result: Kind) -> Self {
         let mut copy = [0; BYTES];
         copy.copy_from_slice(name.as_bytes());
         Self {
             row: Row {
-                real: Real::new(),
+                number: number as u16,
                 call,
                 result,
             },
@@ -87,7 +88,8 @@ pub(crate) unsafe extern "C" fn enter(row: *const Row, frame: *mut Frame, caller
     let pointer = row;
     // SAFETY: a static, brought here by its stub.
     let row = unsafe { &*pointer };
-    let mut address = row.real.address(name_of(pointer));
+    let real = table::REAL.get(usize::from(row.number));
+    let mut address = real.map_or(0, |real| real.address(name_of(pointer)));
     let mut call = row.call;
     if call.has_versions() {
         // SAFETY: every row is followed by its name.
@@ -148,6 +150,15 @@ macro_rules! hooks {
         $(#[$note:meta])*
         $name:ident $(| $alias:ident)* -> $result:ident = $call:expr;
     )*) => {
+        /// The rows by name, for their numbers.
+        #[allow(non_camel_case_types, reason = "the names of the functions")]
+        enum Number {
+            $($name,)*
+            End,
+        }
+        /// The real functions.
+        pub(crate) static REAL: [$crate::symbols::Real; Number::End as usize] =
+            [const { $crate::symbols::Real::new() }; Number::End as usize];
         $(
             $(#[$note])*
             #[cfg(not(test))]
@@ -155,6 +166,7 @@ macro_rules! hooks {
                 const NAME: &str = concat!(stringify!($name), "\0");
                 static ROW: $crate::hook::NamedRow<{ NAME.len() }> = $crate::hook::NamedRow::new(
                     NAME,
+                    Number::$name as usize,
                     $call,
                     $crate::hook::Kind::$result,
                 );

@@ -25,7 +25,8 @@ hot_hooks! { HOT:
         content::end_write;
 }
 
-hooks! { CONTENT:
+hooks! { ROWS:
+    // Content.
     writev -> Word = Write { to: 0, length: NONE };
     pwritev | pwritev64 -> Word = WriteAt { to: 0, offset: 3, length: NONE };
     pwritev2 | pwritev64v2 -> Word = WriteAtFlags { to: 0, offset: 3, flags: 4 };
@@ -72,9 +73,8 @@ hooks! { CONTENT:
     mremap -> Word = MoveMap;
     mprotect -> Int = Protect;
     pkey_mprotect -> Int = Protect;
-}
 
-hooks! { NAMES:
+    // Names.
     rename -> Int = Rename { old: here(0), new: here(1), flags: NONE };
     renameat -> Int = Rename { old: at(0, 1), new: at(2, 3), flags: NONE };
     renameat2 -> Int = Rename { old: at(0, 1), new: at(2, 3), flags: 4 };
@@ -101,9 +101,8 @@ hooks! { NAMES:
     mkdtemp -> Pointer = CreateTemporaryDirectory;
     bind -> Int = Bind;
     lckpwdf -> Int = LockPasswords;
-}
 
-hooks! { OPENING:
+    // Openings and closings.
     open | open64 | __open | __open64 -> Int = Open { path: here(0), flags: 1 };
     openat | openat64 -> Int = Open { path: at(0, 1), flags: 2 };
     __open_2 | __open64_2 -> Int = Open { path: here(0), flags: 1 };
@@ -138,9 +137,8 @@ hooks! { OPENING:
     login_tty -> Int = ReplaceStandard;
     fcntl | fcntl64 | __fcntl -> Int = DescriptorControl;
     lseek | lseek64 | __lseek -> Word = Seek;
-}
 
-hooks! { ATTRIBUTES:
+    // Attributes.
     chmod -> Int = AttributesAt(here(0), Follow);
     lchmod -> Int = AttributesAt(here(0), Stop);
     fchmod -> Int = Attributes(0);
@@ -162,9 +160,8 @@ hooks! { ATTRIBUTES:
     removexattr -> Int = AttributesAt(here(0), Follow);
     lremovexattr -> Int = AttributesAt(here(0), Stop);
     fremovexattr -> Int = Attributes(0);
-}
 
-hooks! { PROCESS:
+    // The process.
     prctl -> Int = ProcessControl;
     unshare -> Int = Unshare;
     chroot -> Int = LeaveRoot;
@@ -187,10 +184,7 @@ mod tests {
     use super::*;
 
     fn names() -> impl Iterator<Item = &'static str> {
-        let tables = [CONTENT, NAMES, OPENING, ATTRIBUTES, PROCESS]
-            .into_iter()
-            .flatten();
-        let rows = tables.map(|(name, aliases, _)| (name, aliases));
+        let rows = ROWS.iter().map(|(name, aliases, _)| (name, aliases));
         let hot = HOT.iter().map(|(name, aliases)| (name, aliases));
         rows.chain(hot)
             .flat_map(|(name, aliases)| std::iter::once(*name).chain(aliases.iter().copied()))
