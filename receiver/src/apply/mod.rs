@@ -47,12 +47,19 @@ impl Applier {
         segments: Segments,
         pending: Option<PendingWindow>,
     ) -> Result<Self, StoreError> {
+        let lock = ApplyLock::open(&layout.apply_lock())?;
+        // The mark in it is not synced: after a power cut it may be older than catalog and log.
+        let held = lock.exclusive()?;
+        if pending.is_none() {
+            lock.settled()?;
+        }
+        drop(held);
         Ok(Self {
             catalog,
             directory: SourceDirectory::open(layout)?,
             content: LogContent::new(segments.clone()),
             segments,
-            lock: ApplyLock::open(&layout.apply_lock())?,
+            lock,
             privileges: Privileges::current(),
             pending,
         })

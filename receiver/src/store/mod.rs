@@ -58,6 +58,8 @@ pub struct SourceStore {
     progress: Arc<Progress>,
     order: Mutex<Order>,
     reader: Reader,
+    /// The mirror was between two recovery points before this batch when the store was opened.
+    interrupted: SequenceNumber,
     _writer_lock: File,
 }
 
@@ -92,6 +94,7 @@ impl SourceStore {
         let told = Arc::clone(&progress);
         let writer = LogWriter::start(appender, move |event| tell(&told, event)).map_err(io)?;
         let writer = Arc::new(writer);
+        let interrupted = recovered.window.as_ref().map(|window| window.last);
         let applier = Applier::open(&layout, catalog, segments, recovered.window)?;
         let apply = ApplyThread::start(applier, Arc::clone(&writer), Arc::clone(&progress))
             .map_err(|source| StoreError::Io {
@@ -105,6 +108,7 @@ impl SourceStore {
             order: Mutex::new(Order::after(recovered.stored)),
             progress,
             reader: Reader::open(&layout)?,
+            interrupted: interrupted.unwrap_or_default(),
             _writer_lock: writer_lock,
         }))
     }
@@ -166,7 +170,7 @@ impl SourceStore {
 
     /// Answers a question with an answer and its payload. Blocks: call it from a blocking thread.
     pub fn answer(&self, query: &Query) -> (Answer, Vec<u8>) {
-        let needed = needed(query).min(self.stored());
+        let needed = needed(query).max(self.interrupted).min(self.stored());
         if !self.progress.wait_applied(needed, ANSWER_WAIT) {
             let why = "the batches asked for are not in the mirror yet; ask again".to_owned();
             return (Answer::Failed(QueryError::Store(why)), Vec::new());

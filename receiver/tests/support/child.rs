@@ -40,6 +40,11 @@ impl Batches {
         }
     }
 
+    /// What is true after the last one.
+    pub(crate) fn tree(&self) -> Tree {
+        self.model.tree()
+    }
+
     pub(crate) fn next(&mut self) -> (u64, Batch) {
         self.sequence += 1;
         let mut random = Random(self.sequence);
