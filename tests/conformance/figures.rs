@@ -1,12 +1,13 @@
 //! What a hooked call costs. A measurement, run by hand:
 //!
 //! ```text
-//! cargo test -p everwrite-tests --test conformance figures -- --ignored --nocapture
+//! EVERWRITE_MEASURE=1 cargo test -p everwrite-tests --test conformance figures -- --nocapture
 //! ```
 
 use std::process::Command;
 
 use harness::artifacts::shim;
+use harness::measuring;
 
 use crate::scene::Scene;
 
@@ -47,8 +48,10 @@ int main(int count, char **arguments) {
 }";
 
 #[test]
-#[ignore = "a measurement"]
 fn cost_of_a_call() {
+    if !measuring("cost_of_a_call") {
+        return;
+    }
     let scene = Scene::new();
     let stub = scene.compile_with("stub.so", STUB, &["-O2", "-shared", "-fPIC"]);
     let program = scene.compile_with("loop", LOOP, &["-O2"]);

@@ -32,4 +32,4 @@ pub use seed::Seed;
 pub use small_disk::SmallDisk;
 pub use source::{Destination, Source};
 pub use store::Store;
-pub use wait::{DEADLINE, skip, try_wait_for, wait_for, wait_until};
+pub use wait::{DEADLINE, measuring, skip, try_wait_for, wait_for, wait_until};

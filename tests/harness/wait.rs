@@ -36,6 +36,15 @@ pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
+/// Whether measurements are wanted (`EVERWRITE_MEASURE` is set); says so where they are not.
+pub fn measuring(test: &str) -> bool {
+    let wanted = std::env::var_os("EVERWRITE_MEASURE").is_some();
+    if !wanted {
+        skip(test, "a measurement; EVERWRITE_MEASURE=1 runs it");
+    }
+    wanted
+}
+
 /// Says on the real standard error (libtest keeps what `eprintln!` prints) that the calling test can't
 /// run here, and why. `scripts/test` counts these lines.
 pub fn skip(test: &str, reason: &str) {

@@ -1,14 +1,15 @@
 //! What hearing costs the coordinator. Measurements, run by hand:
 //!
 //! ```text
-//! cargo test --release -p everwrite-tests --test hearing figures -- --ignored --nocapture --test-threads 1
+//! EVERWRITE_MEASURE=1 cargo test --release -p everwrite-tests --test hearing figures -- \
+//!     --nocapture --test-threads 1
 //! ```
 
 use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use harness::{DEADLINE, run, wait_for};
+use harness::{DEADLINE, measuring, run, wait_for};
 
 use crate::ear::Ear;
 
@@ -39,8 +40,10 @@ fn for_a_while(time: Duration) {
 }
 
 #[test]
-#[ignore = "a measurement"]
 fn cost_of_an_attachment() {
+    if !measuring("cost_of_an_attachment") {
+        return;
+    }
     const PROGRAMS: u32 = 1000;
     let mut ear = Ear::new();
     ear.said();
@@ -59,8 +62,10 @@ fn cost_of_an_attachment() {
 }
 
 #[test]
-#[ignore = "a measurement"]
 fn cost_of_a_slot() {
+    if !measuring("cost_of_a_slot") {
+        return;
+    }
     let script = "
 import os, random
 fd = os.open('file', os.O_RDWR | os.O_CREAT); os.ftruncate(fd, 1 << 30)
@@ -91,8 +96,10 @@ for i in range(400000): os.pwrite(fd, b'x' * 16, random.randrange(1 << 30))";
 }
 
 #[test]
-#[ignore = "a measurement"]
 fn cost_of_idleness() {
+    if !measuring("cost_of_idleness") {
+        return;
+    }
     const PROGRAMS: usize = 100;
     let mut ear = Ear::new();
     let mut programs: Vec<_> = (0..PROGRAMS)
@@ -128,8 +135,10 @@ fn cost_of_idleness() {
 }
 
 #[test]
-#[ignore = "a measurement"]
 fn time_from_a_write_to_its_hint() {
+    if !measuring("time_from_a_write_to_its_hint") {
+        return;
+    }
     let mut ear = Ear::new();
     let mut delays = Vec::new();
     for gap_ms in [1u64, 5, 30, 300] {
