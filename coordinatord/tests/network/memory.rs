@@ -10,7 +10,7 @@ use everwrite_protocol::codec;
 use everwrite_protocol::ids::{SequenceNumber, SourceId};
 use everwrite_protocol::wire::{Answer, Cut, Part, Query, QueryError};
 use everwrite_receiver::network_backup::{Destination, DestinationError, Destinations};
-use everwrite_receiver::store::StoreEvent;
+use everwrite_receiver::store::{Stage, StoreEvent};
 use everwrite_receiver::transport::Frame;
 
 type OnEvent = Box<dyn Fn(StoreEvent) + Send + Sync>;
@@ -137,14 +137,14 @@ impl Destination for MemoryStore {
     fn commit(&self, cut: Cut) -> Result<(), DestinationError> {
         let mut stalled = self.shared.stalled.lock().unwrap();
         if *stalled {
-            (self.events)(StoreEvent::Stalled("disk full".to_owned()));
+            (self.events)(StoreEvent::Stalled(Stage::Log, "disk full".to_owned()));
             while *stalled && !self.closed.load(Ordering::SeqCst) {
                 stalled = self.shared.resumed.wait(stalled).unwrap();
             }
             if *stalled {
                 return Err(DestinationError::Failed("closed".to_owned()));
             }
-            (self.events)(StoreEvent::Resumed);
+            (self.events)(StoreEvent::Resumed(Stage::Log));
         }
         drop(stalled);
         let sequence = cut.sequence;

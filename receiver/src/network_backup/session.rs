@@ -216,10 +216,7 @@ async fn welcome(
     send(stream, FrameType::Welcome, &welcome).await?;
     tracing::info!(source = %source.id, role = ?hello.role, stored = stored.0, "connected");
     // The welcome has no word for a stall: it is told as news.
-    Ok(Standing {
-        stalled: None,
-        ..standing
-    })
+    Ok(standing.without_stalls())
 }
 
 async fn enrol(

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use everwrite_protocol::ids::SequenceNumber;
 
-use super::{StoreError, StoreEvent};
+use super::{Stage, StoreError, StoreEvent};
 use crate::apply::Applier;
 use crate::log::LogWriter;
 
@@ -218,7 +218,7 @@ impl Worker {
 
     fn went_on(&mut self, applied: Option<SequenceNumber>) {
         if std::mem::take(&mut self.stalled) {
-            self.progress.tell(StoreEvent::Resumed);
+            self.progress.tell(StoreEvent::Resumed(Stage::Mirror));
         }
         if let Some(applied) = applied {
             self.progress.set_applied(applied);
@@ -229,7 +229,9 @@ impl Worker {
     fn failed(&mut self, error: &StoreError) {
         if !std::mem::replace(&mut self.stalled, true) {
             tracing::error!(%error, "can't apply stored batches to the mirror");
-            self.progress.tell(StoreEvent::Stalled(error.to_string()));
+            let reason = error.to_string();
+            self.progress
+                .tell(StoreEvent::Stalled(Stage::Mirror, reason));
         }
         self.progress.pause();
     }

@@ -41,12 +41,21 @@ pub enum StoreEvent {
     Stored(SequenceNumber),
     /// Every batch up to this one is in the mirror.
     Applied(SequenceNumber),
-    /// Nothing can be stored for now, for this reason. What was queued waits; nothing is lost.
-    Stalled(String),
-    /// The stall is over.
-    Resumed,
+    /// Nothing gets further there for now, for this reason. What was queued waits; nothing is lost.
+    Stalled(Stage, String),
+    /// The stall there is over.
+    Resumed(Stage),
     /// A sync failed, for this reason: nothing is taken until the store is opened anew.
     Failed(String),
+}
+
+/// Where batches can be held up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// On their way to the disk.
+    Log,
+    /// Stored, on their way to the mirror.
+    Mirror,
 }
 
 /// The store of one source. One at a time per source and machine; shared by all its sessions.
@@ -233,8 +242,8 @@ fn needed(query: &Query) -> SequenceNumber {
 fn tell(progress: &Progress, event: LogEvent) {
     match event {
         LogEvent::Stored(sequence) => progress.set_stored(sequence),
-        LogEvent::Stalled(reason) => progress.tell(StoreEvent::Stalled(reason)),
-        LogEvent::Resumed => progress.tell(StoreEvent::Resumed),
+        LogEvent::Stalled(reason) => progress.tell(StoreEvent::Stalled(Stage::Log, reason)),
+        LogEvent::Resumed => progress.tell(StoreEvent::Resumed(Stage::Log)),
         LogEvent::Failed(reason) => progress.tell(StoreEvent::Failed(reason)),
     }
 }

@@ -106,7 +106,7 @@ pub(crate) fn scratch() -> tempfile::TempDir {
 pub(crate) fn open(directory: &Path) -> Arc<SourceStore> {
     let events = |event| {
         // Nothing in these tests may stall; the store would try again for ever.
-        if let StoreEvent::Stalled(reason) = event {
+        if let StoreEvent::Stalled(_, reason) = event {
             eprintln!("stalled: {reason}");
             std::process::exit(101);
         }
