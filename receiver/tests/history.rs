@@ -37,7 +37,7 @@ struct Story {
     store: std::sync::Arc<SourceStore>,
     batch: Batch,
     sequence: u64,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Story {
@@ -48,7 +48,7 @@ impl Story {
             store,
             batch: Batch::default(),
             sequence: 0,
-            _directory: directory,
+            directory,
         };
         story.make(Kind::Directory, FileId::TOP, "root", ROOT, b"");
         story.cut();
@@ -450,4 +450,33 @@ fn names_of_a_staged_file_and_of_a_moment_are_not_shown_early() {
             .collect::<Vec<_>>(),
         ["whole"]
     );
+}
+
+/// Zeros that were stored as data are data; a hole punched over them is a hole.
+#[test]
+fn a_hole_over_zeros_takes_their_space_away() {
+    use std::os::unix::fs::MetadataExt;
+    let mut story = Story::new();
+    let (file, zeros) = (FileId(2), vec![0; 1 << 20]);
+    story.make(Kind::Regular, ROOT, "zeros", file, &zeros);
+    story.cut();
+    let source = story
+        ._directory
+        .path()
+        .join("src")
+        .join(support::SOURCE.to_string());
+    let blocks = || {
+        std::fs::metadata(source.join("mirror/root/zeros"))
+            .unwrap()
+            .blocks()
+    };
+    assert!(blocks() > 0);
+    story.batch.push(BackupCommand::Punch {
+        file,
+        offset: 0,
+        length: zeros.len() as u64,
+        origin: 0,
+    });
+    story.cut();
+    assert_eq!(blocks(), 0);
 }
