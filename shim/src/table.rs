@@ -42,7 +42,7 @@ hooks! { ROWS:
     // Inside libc by `write`, or, from glibc 2.37 on, past the tables of stream operations.
     vdprintf -> Int = Write { to: 0, length: NONE };
     __vdprintf_chk -> Int = Write { to: 0, length: NONE };
-    backtrace_symbols_fd -> Void = Write { to: 2, length: NONE };
+    backtrace_symbols_fd | __backtrace_symbols_fd -> Void = Write { to: 2, length: NONE };
     psiginfo -> Void = WriteError;
     herror -> Void = WriteError;
     aio_write | aio_write64 -> Int = WriteLater;
@@ -112,8 +112,8 @@ hooks! { ROWS:
     open_by_handle_at -> Int = NewDescriptor { from: NONE };
     creat | creat64 -> Int = OpenNew(here(0));
     posix_spawn_file_actions_addopen -> Int = OpenInChild;
-    posix_spawn_file_actions_addchdir_np | posix_spawn_file_actions_addchdir -> Int = MoveChild;
-    posix_spawn_file_actions_addfchdir_np | posix_spawn_file_actions_addfchdir -> Int = MoveChild;
+    posix_spawn_file_actions_addchdir_np -> Int = MoveChild;
+    posix_spawn_file_actions_addfchdir_np -> Int = MoveChild;
     posix_spawn_file_actions_destroy -> Int = ForgetChild;
     posix_spawn -> Int = Spawn;
     posix_spawnp -> Int = Spawn;
@@ -165,6 +165,7 @@ hooks! { ROWS:
     prctl -> Int = ProcessControl;
     unshare -> Int = Unshare;
     chroot -> Int = LeaveRoot;
+    pivot_root -> Int = LeaveRoot;
     setns -> Int = LeaveRoot;
     syscall -> Word = ByNumber;
 }

@@ -4,7 +4,9 @@
 //! differs afterwards must have been told, down to the byte.
 
 mod calls;
+mod exports;
 mod figures;
+mod libcs;
 mod library;
 mod programs;
 mod scene;

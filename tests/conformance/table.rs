@@ -13,7 +13,7 @@ use crate::scene::Scene;
 /// Not a hook: it tells gcc's address sanitizer not to look who comes first.
 const FOR_SANITIZERS: &str = "__asan_default_options";
 /// What this libc may lack: functions of newer ones, of older ones, and of libaio.
-const OF_OTHERS: [&str; 10] = [
+const OF_OTHERS: [&str; 8] = [
     "__xmknod",
     "__xmknodat",
     "io_getevents",
@@ -22,8 +22,6 @@ const OF_OTHERS: [&str; 10] = [
     "openat2",
     "pidfd_spawn",
     "pidfd_spawnp",
-    "posix_spawn_file_actions_addchdir",
-    "posix_spawn_file_actions_addfchdir",
 ];
 
 fn symbols(which: &str, file: &Path) -> BTreeSet<String> {

@@ -8,10 +8,13 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+// Older headers bear this order only.
+#include <sys/mount.h>
 #include <linux/fs.h>
 #include <netdb.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stddef.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +36,6 @@
 #include <linux/aio_abi.h>
 #include <sched.h>
 #include <shadow.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -47,13 +49,17 @@ int __open64_2(const char *, int);
 int __openat_2(int, const char *, int);
 int __openat64_2(int, const char *, int);
 int __close(int);
+int pivot_root(const char *, const char *);
+void __backtrace_symbols_fd(void *const *, int, int);
 int __dup2(int, int);
 int __fcntl(int, int, ...);
 off_t __lseek(int, off_t, int);
 int __vdprintf_chk(int, int, const char *, va_list);
-void closefrom(int);
 int __dprintf_chk(int, int, const char *, ...);
 
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
 static void must(long good, const char *what) {
     if (!good) { perror(what); exit(1); }
 }
@@ -139,7 +145,7 @@ C(lckpwdf, mount_at("etc", "/etc"); MUST(lckpwdf()); MUST(ulckpwdf())) \
 C(accounts, struct utmpx x = {.ut_type = USER_PROCESS}; struct utmp u = {.ut_type = USER_PROCESS}; MUST(close(new_file())); updwtmp("new", &u); updwtmpx("new", &x)) \
 C(psiginfo, to_stderr(); siginfo_t s = {.si_signo = SIGINT}; psiginfo(&s, "text"); psignal(SIGINT, "text")) \
 C(herror, to_stderr(); h_errno = HOST_NOT_FOUND; herror("text"); errno = ENOENT; perror("text")) \
-C(backtrace_symbols_fd, int f = new_file(); void *a[] = {(void *)8}; backtrace_symbols_fd(a, 1, f)) \
+C(backtrace_symbols_fd, int f = new_file(); void *a[] = {(void *)8}; backtrace_symbols_fd(a, 1, f); __backtrace_symbols_fd(a, 1, f)) \
 C(stdio, FILE *f = fopen("new", "w"); MUST_NOT_NULL(f); fputs("hello", f); fprintf(f, "%d", 5); MUST(fflush(f)); MUST(fseek(f, 10000, SEEK_SET)); fputc('x', f); MUST(fclose(f))) \
 C(stdio_rewrite, FILE *f = fopen64("old", "r+"); MUST_NOT_NULL(f); for (int i = 0; i < 5; i++) { MUST(fseek(f, i * 3000, SEEK_SET)); fputs("hello", f); char b[10]; MUST(fseek(f, 10, SEEK_CUR)); fread(b, 1, 10, f); MUST(fseek(f, 0, SEEK_CUR)); fputs("again", f); } MUST(fclose(f))) \
 C(stdio_append, FILE *f = fopen("old", "a"); MUST_NOT_NULL(f); fputs("hello", f); MUST(fclose(f))) \
@@ -159,7 +165,8 @@ C(open_by_handle_at, static struct { struct file_handle h; char room[128]; } h =
     int g = syscall(SYS_open_by_handle_at, d, &h, O_WRONLY); MUST(g); MUST(write(g, "more", 4))) \
 C(creat, MUST(creat("new", 0600)); MUST(creat64("old", 0600))) \
 C(close, int f = new_file(); MUST(write(f, "x", 1)); MUST(close(f)); int g = open("new2", O_WRONLY | O_CREAT, 0600); MUST(write(g, "other", 5))) \
-C(close_range, int f = new_file(); MUST(write(f, "x", 1)); MUST(close_range(f, f, 0)); int g = open("new2", O_WRONLY | O_CREAT, 0600); MUST(write(g, "other", 5)); closefrom(g); int h = open("new3", O_WRONLY | O_CREAT, 0600); MUST(write(h, "third", 5))) \
+C(close_range, int f = new_file(); MUST(write(f, "x", 1)); int (*x)(unsigned, unsigned, int) = optional("libc.so.6", "close_range"); MUST(x(f, f, 0)); int g = open("new2", O_WRONLY | O_CREAT, 0600); MUST(write(g, "other", 5))) \
+C(closefrom, void (*x)(int) = optional("libc.so.6", "closefrom"); int f = new_file(); MUST(write(f, "x", 1)); x(f); int g = open("new2", O_WRONLY | O_CREAT, 0600); must(f == g, "the same number"); MUST(write(g, "other", 5))) \
 C(dup, int f = new_file(), g = dup(f), h = open("new2", O_WRONLY | O_CREAT, 0600); MUST(write(f, "abc", 3)); MUST(write(g, "def", 3)); MUST(write(f, "ghi", 3)); MUST(write(h, "x", 1)); MUST(dup2(f, h)); MUST(write(h, "jkl", 3)); \
     MUST(dup3(g, h, O_CLOEXEC)); MUST(write(h, "mno", 3)); MUST(__dup2(f, 77)); MUST(write(77, "pqr", 3))) \
 C(high_descriptor, int f = new_file(); if (dup2(f, 900) < 0) exit(0); MUST(write(900, "abc", 3)); int g = open("new2", O_WRONLY | O_CREAT, 0600); if (dup2(g, 1500) >= 0) { MUST(write(1500, "high", 4)); MUST(pwrite(1500, "er", 2, 50)); MUST(dup2(f, 1500)); MUST(write(1500, "x", 1)); }) \
@@ -218,12 +225,11 @@ C(spawn, posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); posix_
     must(posix_spawnp(&p, "echo", &a, NULL, v, environ) == 0, "spawn"); MUST(waitpid(p, NULL, 0)); posix_spawn_file_actions_destroy(&a)) \
 C(spawn_now, posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); posix_spawn_file_actions_addopen(&a, 1, "late/new", O_WRONLY | O_CREAT, 0600); pid_t p; MUST(mkdir("late", 0700)); spawned(posix_spawn(&p, "/bin/sh", &a, NULL, echo, environ), &p)) \
 C(spawn_elsewhere, posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); MUST(posix_spawn_file_actions_addchdir_np(&a, "dir")); posix_spawn_file_actions_addopen(&a, 1, "new", O_WRONLY | O_CREAT, 0600); posix_spawn_file_actions_addopen(&a, 2, "/dev/null", O_WRONLY | O_CREAT, 0600); pid_t p; spawned(posix_spawnp(&p, "sh", &a, NULL, echo, environ), &p); posix_spawn_file_actions_destroy(&a)) \
-C(spawn_elsewhere_posix, int (*x)(posix_spawn_file_actions_t *, const char *) = optional("libc.so.6", "posix_spawn_file_actions_addchdir"), (*y)(posix_spawn_file_actions_t *, int) = optional("libc.so.6", "posix_spawn_file_actions_addfchdir"); posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); MUST(x(&a, "/")); MUST(y(&a, open("dir", O_RDONLY))); \
-    posix_spawn_file_actions_addopen(&a, 1, "new", O_WRONLY | O_CREAT, 0600); pid_t p; spawned(posix_spawnp(&p, "sh", &a, NULL, echo, environ), &p); posix_spawn_file_actions_destroy(&a)) \
 C(spawn_elsewhere_by_descriptor, posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); MUST(posix_spawn_file_actions_addfchdir_np(&a, open("dir", O_RDONLY))); posix_spawn_file_actions_addopen(&a, 1, "new", O_WRONLY | O_CREAT, 0600); pid_t p; spawned(posix_spawnp(&p, "sh", &a, NULL, echo, environ), &p); posix_spawn_file_actions_destroy(&a)) \
 C(spawn_many, pid_t p; for (int i = 0; i < 3; i++) { posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); char n[20]; for (int k = 0; k < 12; k++) { sprintf(n, "new-%d-%d", i, k); posix_spawn_file_actions_addopen(&a, k + 3, n, O_WRONLY | O_CREAT, 0600); } spawned(posix_spawnp(&p, "sh", &a, NULL, echo, environ), &p); if (i) posix_spawn_file_actions_destroy(&a); }) \
 C(spawn_pidfd, int (*x)(int *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const[], char *const[]) = optional("libc.so.6", "pidfd_spawn"), (*y)() = optional("libc.so.6", "pidfd_spawnp"); posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); posix_spawn_file_actions_addopen(&a, 1, "new", O_WRONLY | O_CREAT, 0600); int p; must(x(&p, "/bin/sh", &a, NULL, echo, environ) == 0, "spawn"); wait(NULL); must(y(&p, "sh", &a, NULL, echo, environ) == 0, "spawn"); wait(NULL)) \
 C(chroot, if (chroot(".")) exit(77); int f = new_file(); MUST(write(f, "inside", 6)); MUST(mkdir("/new2", 0700))) \
+C(pivot_root, MUST(write(new_file(), "x", 1)); must(pivot_root("old", "nowhere") < 0, "no root")) \
 C(setns, int n = open("/proc/self/ns/uts", O_RDONLY); MUST(n); if (setns(n, 0)) exit(77); MUST(write(new_file(), "x", 1))) \
 C(ring, static char room[256]; int f = new_file(), r = syscall(SYS_io_uring_setup, 1, room); if (r < 0) exit(77); MUST(close(r)); MUST(write(f, "x", 1))) \
 C(fork, int f = new_file(); MUST(write(f, "parent", 6)); if (fork() == 0) { MUST(write(f, "child", 5)); MUST(pwrite(f, "x", 1, 1000)); _exit(0); } wait(NULL); MUST(write(f, "again", 5))) \
