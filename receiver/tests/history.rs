@@ -461,7 +461,7 @@ fn a_hole_over_zeros_takes_their_space_away() {
     story.make(Kind::Regular, ROOT, "zeros", file, &zeros);
     story.cut();
     let source = story
-        ._directory
+        .directory
         .path()
         .join("src")
         .join(support::SOURCE.to_string());
