@@ -354,6 +354,34 @@ pub struct PairAnswer {
     pub name: String,
 }
 
+/// `GET /api/v1/coverage`: who tells of its changes now.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Coverage {
+    /// The processes that have a segment. A program attaches at its first change on a file system with
+    /// protected files.
+    pub attached: Vec<AttachedProcess>,
+}
+
+/// A process that has a segment.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AttachedProcess {
+    /// Process id.
+    pub pid: u32,
+    /// Clock ticks since boot at its start (`/proc/pid/stat`, field 22): tells it apart from another
+    /// of the same number.
+    pub started_ticks: u64,
+    /// Effective user when it attached.
+    pub uid: u32,
+    /// Its short name then.
+    pub program: String,
+    /// Its executable then.
+    pub executable: String,
+    /// Hints taken from it since.
+    pub hints: u64,
+    /// Its shim says that it does not see all that the process does.
+    pub blind: bool,
+}
+
 /// Body of `POST /api/v1/announce`: paths that a command has just changed, to be looked at.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AnnounceRequest {

@@ -5,7 +5,7 @@ use axum::extract::{FromRequest, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use everwrite_protocol::control::{
-    ANNOUNCED_PATHS_MAX, AnnounceRequest, ApiError, Explanation, OffRequest, PairAnswer,
+    ANNOUNCED_PATHS_MAX, AnnounceRequest, ApiError, Coverage, Explanation, OffRequest, PairAnswer,
     PairRequest, PathText, ProtectRequest, ReconcileAnswer, ReconcileRequest, RootStatus, Status,
     SyncAnswer, SyncRequest, UnprotectRequest,
 };
@@ -25,6 +25,10 @@ const EXIT_UNREACHABLE: u8 = 3;
 
 pub(super) async fn status(State(requests): Requests) -> Answered<Status> {
     ask(&requests, |reply| ControlRequest::Status { reply }).await
+}
+
+pub(super) async fn coverage(State(requests): Requests) -> Answered<Coverage> {
+    ask(&requests, |reply| ControlRequest::Coverage { reply }).await
 }
 
 pub(super) async fn protect(

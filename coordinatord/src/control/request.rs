@@ -4,8 +4,9 @@
 //! The loop alone touches the state; a dropped reply means that the daemon is stopping.
 
 use everwrite_protocol::control::{
-    AnnounceRequest, ApiError, Explanation, OffRequest, PairAnswer, PairRequest, PathText,
-    ProtectRequest, ReconcileAnswer, ReconcileRequest, RootStatus, Status, SyncAnswer, SyncRequest,
+    AnnounceRequest, ApiError, Coverage, Explanation, OffRequest, PairAnswer, PairRequest,
+    PathText, ProtectRequest, ReconcileAnswer, ReconcileRequest, RootStatus, Status, SyncAnswer,
+    SyncRequest,
 };
 use tokio::sync::oneshot;
 
@@ -66,6 +67,11 @@ pub enum ControlRequest {
         path: PathText,
         /// The reason.
         reply: Reply<Explanation>,
+    },
+    /// Who tells of its changes now.
+    Coverage {
+        /// The processes that are attached.
+        reply: Reply<Coverage>,
     },
     /// Look at paths that a command has changed.
     Announce {

@@ -109,6 +109,7 @@ fn router(requests: mpsc::Sender<ControlRequest>) -> Router {
     let v1 = Router::new()
         .route("/status", get(handlers::status))
         .route("/explain", get(handlers::explain))
+        .route("/coverage", get(handlers::coverage))
         .route("/protect", post(handlers::protect))
         .route("/unprotect", post(handlers::unprotect))
         .route("/on", post(handlers::on))

@@ -43,6 +43,10 @@ impl Front {
             ControlRequest::Sync { request, reply } => self.sync(request, reply),
             ControlRequest::Reconcile { request, reply } => self.reconcile(request, reply),
             ControlRequest::Explain { path, reply } => self.explain(path, reply),
+            ControlRequest::Coverage { reply } => {
+                let intake = Arc::clone(&self.intake);
+                tokio::spawn(async move { reply.send(Ok(intake.coverage().await)) });
+            }
             ControlRequest::Announce { request, reply } => {
                 self.announce(&request);
                 let _ = reply.send(Ok(()));

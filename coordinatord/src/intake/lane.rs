@@ -46,7 +46,30 @@ pub(super) struct Lane {
     pub(super) superseded: bool,
 }
 
+/// What can be told of a lane.
+#[derive(Debug)]
+pub(super) struct LaneReport {
+    /// Who.
+    pub(super) origin: OriginId,
+    /// Which process.
+    pub(super) process: ProcessKey,
+    /// Hints taken.
+    pub(super) hints: u64,
+    /// Its shim says that it does not see all.
+    pub(super) blind: bool,
+}
+
 impl Lane {
+    /// How it stands.
+    pub(super) fn report(&self) -> LaneReport {
+        LaneReport {
+            origin: self.origin,
+            process: self.process,
+            hints: self.reader.taken(),
+            blind: self.blind,
+        }
+    }
+
     /// Visits the segment; gives the number of hints taken.
     pub(super) fn visit(
         &mut self,

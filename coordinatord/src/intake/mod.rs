@@ -47,7 +47,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::thread::{Builder, JoinHandle};
 
-use everwrite_protocol::control::ShimCapture;
+use everwrite_protocol::control::{AttachedProcess, Coverage, ShimCapture};
 use everwrite_protocol::wire::Origin;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
@@ -60,6 +60,7 @@ use bell::Bell;
 use door::{Caller, Door};
 use ends::Ends;
 use hall::Hall;
+use lane::LaneReport;
 use policy::Policy;
 use reader::{Figures, News, Reader};
 use socket::Claim;
@@ -140,6 +141,31 @@ impl Intake {
     /// Who `id` was.
     pub fn origin(&self, id: OriginId) -> Origin {
         self.hall.origins.origin(id)
+    }
+
+    /// Who has a segment now, and what came out of it.
+    pub async fn coverage(&self) -> Coverage {
+        let (answer, lanes) = oneshot::channel();
+        self.hall.tell(News::Census(answer));
+        // An error means that the intake has stopped: nobody is heard.
+        let lanes = lanes.await.unwrap_or_default();
+        let attached = lanes.into_iter().map(|lane| self.attached(&lane));
+        Coverage {
+            attached: attached.collect(),
+        }
+    }
+
+    fn attached(&self, lane: &LaneReport) -> AttachedProcess {
+        let origin = self.origin(lane.origin);
+        AttachedProcess {
+            pid: lane.process.pid,
+            started_ticks: lane.process.started_ticks,
+            uid: origin.uid,
+            program: origin.program,
+            executable: origin.executable,
+            hints: lane.hints,
+            blind: lane.blind,
+        }
     }
 
     /// Figures since start.

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::bell::Bell;
 use super::ends::Ends;
 use super::hint::{Hint, OriginId, What};
-use super::lane::Lane;
+use super::lane::{Lane, LaneReport};
 use super::mappings::Mappings;
 use super::merge::Merge;
 use super::pace::{Pace, Wait};
@@ -39,6 +39,8 @@ pub(super) enum News {
     Unheard(Option<ProcessKey>, Meanwhile),
     /// Running programs may not know yet that somebody listens.
     Latecomers,
+    /// Somebody asks who is here.
+    Census(oneshot::Sender<Vec<LaneReport>>),
     /// Somebody waits until everything said so far is sent.
     Barrier(oneshot::Sender<()>),
     /// The end.
@@ -157,11 +159,19 @@ impl Reader {
                 News::Withdrawn(token) => self.lanes.retain(|lane| lane.token != token),
                 News::Unheard(program, meanwhile) => self.unheard.add(program, meanwhile, now),
                 News::Latecomers => self.unheard.expect_latecomers(now),
+                News::Census(answer) => self.count(answer),
                 News::Barrier(done) => self.barriers.push(done),
                 News::Stop => self.stopped = true,
             }
         }
         any
+    }
+
+    /// Tells who is here. What a process was before it became another program is not.
+    fn count(&self, answer: oneshot::Sender<Vec<LaneReport>>) {
+        let here = self.lanes.iter().filter(|lane| !lane.superseded);
+        // Whoever asked may have gone.
+        let _ = answer.send(here.map(Lane::report).collect());
     }
 
     /// A process that comes again may be a new image of an old process: what the old one left open
