@@ -12,6 +12,7 @@ pub mod artifacts;
 pub mod daemon;
 mod pair;
 mod place;
+mod private_root;
 mod proxy;
 mod receiver;
 pub mod recorder;
@@ -25,6 +26,7 @@ mod wait;
 
 pub use pair::Pair;
 pub use place::Place;
+pub use private_root::PrivateRoot;
 pub use proxy::Proxy;
 pub use receiver::Receiver;
 pub use run::{Outcome, run, shell, text};

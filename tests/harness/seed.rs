@@ -1,6 +1,6 @@
 //! Chance that can be had again: one number decides everything that a test leaves to it.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use crate::wait::pause;
@@ -8,7 +8,7 @@ use crate::wait::pause;
 /// A stream of numbers that one seed decides (SplitMix64). Printed at the start, so that a failure
 /// shows it; `EVERWRITE_SEED` gives it back.
 #[derive(Debug)]
-pub struct Seed(Cell<u64>);
+pub struct Seed(AtomicU64);
 
 impl Seed {
     /// From `EVERWRITE_SEED`, otherwise from the clock.
@@ -25,13 +25,13 @@ impl Seed {
 
     /// From a number.
     pub const fn new(seed: u64) -> Self {
-        Self(Cell::new(seed))
+        Self(AtomicU64::new(seed))
     }
 
     /// The next number.
     pub fn next(&self) -> u64 {
-        self.0.set(self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
-        let mut z = self.0.get();
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self.0.fetch_add(STEP, Relaxed).wrapping_add(STEP);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
