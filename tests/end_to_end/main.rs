@@ -15,6 +15,7 @@ mod kill;
 mod many;
 mod metadata;
 mod names;
+mod preload;
 mod programs;
 mod unreadable;
 mod usage;

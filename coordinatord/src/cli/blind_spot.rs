@@ -55,6 +55,11 @@ fn of_program(file: &File) -> Option<BlindSpot> {
     if is_privileged(file)? {
         return Some(BlindSpot::Privileged);
     }
+    of_elf_file(file)
+}
+
+/// Looks at what kind of program a file holds, whoever runs it.
+pub(super) fn of_elf_file(file: &File) -> Option<BlindSpot> {
     of_elf(|at, bytes| file.read_exact_at(bytes, at).ok())
 }
 
@@ -117,7 +122,7 @@ fn of_elf(read: impl Fn(u64, &mut [u8]) -> Option<()>) -> Option<BlindSpot> {
 }
 
 /// `e_machine` of this program, `elf(5)`.
-const MACHINE: u16 = if cfg!(target_arch = "aarch64") {
+pub(super) const MACHINE: u16 = if cfg!(target_arch = "aarch64") {
     183
 } else {
     62

@@ -13,6 +13,7 @@ mod failures;
 mod history_diff;
 mod initial_copy;
 mod place;
+mod preloading;
 mod remote_history;
 mod shim_library;
 mod verification;
@@ -69,6 +70,7 @@ enum Command {
     Diff(diff::Diff),
     Restore(restore::Restore),
     Verify(verify::Verify),
+    Preload(preload::Preload),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
 }
@@ -130,6 +132,7 @@ impl Command {
             Self::Diff(command) => command.run(context).await,
             Self::Restore(command) => command.run(context).await,
             Self::Verify(command) => command.run(context).await,
+            Self::Preload(command) => command.run(context).await,
             Self::Explain(command) => command.run(context).await,
             Self::Doctor(command) => command.run(context).await,
         }

@@ -7,7 +7,7 @@ use super::exit::Failure;
 /// Environment variable that names the library, for builds and tests.
 pub(super) const SHIM_VARIABLE: &str = "EVERWRITE_SHIM";
 /// Its file name.
-const FILE_NAME: &str = "libeverwrite_shim.so";
+pub(super) const FILE_NAME: &str = "libeverwrite_shim.so";
 /// Where packages put it.
 const INSTALLED: [&str; 3] = [
     "/usr/lib/everwrite",

@@ -35,6 +35,10 @@ fn the_contract_s_lines_are_taken() {
         "restore /d --at yesterday --to /x --dry-run",
         "restore r:d --at yesterday --in-place --delete --json",
         "explain /p",
+        "preload check",
+        "preload install --without-32-bit --root /mnt",
+        "preload remove --json",
+        "preload --root /mnt status --all",
         "doctor --json",
         "pair h:1#secret --name attic",
         "checkpoint before-upgrade",
@@ -62,6 +66,8 @@ fn what_is_wrong_is_a_usage_error() {
         "sync --timeout 30",
         "run",
         "off --for ever",
+        "preload",
+        "preload upgrade",
     ];
     for line in lines {
         let error = parse(line).map(drop).unwrap_err();

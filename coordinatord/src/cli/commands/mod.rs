@@ -12,6 +12,7 @@ pub(super) mod off;
 pub(super) mod on;
 pub(super) mod pair;
 pub(super) mod points;
+pub(super) mod preload;
 pub(super) mod protect;
 pub(super) mod reconcile;
 pub(super) mod restore;

@@ -31,7 +31,7 @@ pub(crate) struct Run {
 const EXIT_NOT_RUNNABLE: i32 = 126;
 const EXIT_NOT_FOUND: i32 = 127;
 /// Read by the dynamic linker, see ld.so(8).
-const PRELOAD_VARIABLE: &str = "LD_PRELOAD";
+pub(in crate::cli) const PRELOAD_VARIABLE: &str = "LD_PRELOAD";
 
 impl Run {
     /// Becomes the program. Without a daemon it runs all the same: protection never stops work.
@@ -66,7 +66,7 @@ impl Run {
 }
 
 /// Ours first; the user's own libraries stay.
-fn preload(library: OsString, others: Option<OsString>) -> OsString {
+pub(in crate::cli) fn preload(library: OsString, others: Option<OsString>) -> OsString {
     let mut list = library;
     if let Some(others) = others.filter(|others| !others.is_empty()) {
         list.push(":");
