@@ -53,6 +53,7 @@ fn every_answer_can_be_had_as_json() {
         "doctor",
         "preload check",
         "preload status",
+        "coverage",
         "restore TREE --at first --in-place --dry-run",
         "restore TREE/file --at first --to PLACE/json",
         "off",
@@ -84,6 +85,7 @@ fn the_exit_code_is_the_answer() {
         ("diff TREE/file --at first", 1),
         ("explain TREE/file", 0),
         ("explain /", 1),
+        ("coverage", 0),
         ("preload install --root PLACE/none", 1),
         ("preload remove --root PLACE", 1),
         ("ls TREE/none", 1),
@@ -107,6 +109,7 @@ fn the_exit_code_is_the_answer() {
         ("status", 3),
         ("sync", 3),
         ("on", 3),
+        ("coverage", 3),
         ("verify", 1),
         ("explain TREE/file", 1),
     ] {

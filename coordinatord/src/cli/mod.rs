@@ -71,6 +71,7 @@ enum Command {
     Restore(restore::Restore),
     Verify(verify::Verify),
     Preload(preload::Preload),
+    Coverage(coverage::Coverage),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
 }
@@ -133,6 +134,7 @@ impl Command {
             Self::Restore(command) => command.run(context).await,
             Self::Verify(command) => command.run(context).await,
             Self::Preload(command) => command.run(context).await,
+            Self::Coverage(command) => command.run(context).await,
             Self::Explain(command) => command.run(context).await,
             Self::Doctor(command) => command.run(context).await,
         }

@@ -39,6 +39,7 @@ fn the_contract_s_lines_are_taken() {
         "preload install --without-32-bit --root /mnt",
         "preload remove --json",
         "preload --root /mnt status --all",
+        "coverage --all",
         "doctor --json",
         "pair h:1#secret --name attic",
         "checkpoint before-upgrade",

@@ -2,6 +2,7 @@
 
 pub(super) mod cat;
 pub(super) mod checkpoint;
+pub(super) mod coverage;
 pub(super) mod deleted;
 pub(super) mod diff;
 pub(super) mod doctor;

@@ -1,0 +1,214 @@
+//! `everwrite coverage`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use clap::Args;
+use everwrite_protocol::control::{AttachedProcess, Coverage as Heard};
+use serde::Serialize;
+
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::local_failed;
+use crate::cli::preloading::processes::{self, Process, Sight};
+use crate::cli::preloading::root::Root;
+use crate::cli::shown;
+
+/// What the shim sees of each running program.
+///
+/// A program with the shim attaches to the coordinator at its first change on a file system that holds
+/// protected files; until then there is nothing to tell. What programs without it change is found by
+/// scans.
+#[derive(Args, Debug)]
+pub(crate) struct Coverage {
+    /// Name each process, also those that the shim is not in.
+    #[arg(long)]
+    all: bool,
+}
+
+/// What the shim sees of a process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Seen {
+    /// It tells what it changes.
+    Attached,
+    /// It tells, but its shim says that it does not see all.
+    PartlyAttached,
+    /// It has the shim and has had nothing to tell yet.
+    Loaded,
+    /// It has the shim, which a system call filter keeps from telling.
+    Filtered,
+    /// It does not have the shim.
+    NotCovered,
+}
+
+/// One process.
+#[derive(Serialize)]
+struct Row {
+    #[serde(flatten)]
+    process: Process,
+    seen: Seen,
+    /// Hints taken from it so far.
+    hints: u64,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    counts: BTreeMap<Seen, usize>,
+    processes: Vec<Row>,
+}
+
+impl Coverage {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let heard: Heard = context.daemon().get("coverage").await?;
+        let top = Path::new("/");
+        let running = processes::all(&Root::at(top)?);
+        let running = running.map_err(|error| local_failed("read", Path::new("/proc"), &error))?;
+        let answer = answer(running, heard);
+        context.answer(&answer)?;
+        for (seen, count) in &answer.counts {
+            context.say(format_args!(
+                "{:>7}  {}",
+                shown::count(*count as u64),
+                seen.told()
+            ))?;
+        }
+        let named = |row: &&Row| self.all || row.seen != Seen::NotCovered;
+        for row in answer.processes.iter().filter(named) {
+            context.say(row.line())?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn answer(running: Vec<Process>, heard: Heard) -> Answer {
+    let heard = heard.attached.into_iter();
+    let heard: HashMap<_, _> = heard
+        .map(|heard| ((heard.pid, heard.started_ticks), heard))
+        .collect();
+    let rows = running.into_iter().map(|process| {
+        let heard = heard.get(&(process.pid, process.started_ticks));
+        Row {
+            seen: seen(&process, heard),
+            hints: heard.map_or(0, |heard| heard.hints),
+            process,
+        }
+    });
+    let processes: Vec<Row> = rows.collect();
+    let mut counts = BTreeMap::new();
+    processes
+        .iter()
+        .for_each(|row| *counts.entry(row.seen).or_default() += 1);
+    Answer { counts, processes }
+}
+
+/// A segment outlives the program that asked for it when the process becomes another one.
+fn seen(process: &Process, heard: Option<&AttachedProcess>) -> Seen {
+    match (process.sight.is_in(), heard) {
+        (true, Some(AttachedProcess { blind: true, .. })) => Seen::PartlyAttached,
+        (true, Some(_)) => Seen::Attached,
+        (true, None) if process.filtered => Seen::Filtered,
+        (true, None) => Seen::Loaded,
+        // Who may not be looked at is known by what it tells.
+        (false, Some(_)) if process.sight == Sight::Unknown => Seen::Attached,
+        (false, _) => Seen::NotCovered,
+    }
+}
+
+impl Seen {
+    fn told(self) -> &'static str {
+        match self {
+            Self::Attached => "attached: each change is told at once",
+            Self::PartlyAttached => {
+                "attached, but some of what they do is not seen: found by scans"
+            }
+            Self::Loaded => "have the shim and changed nothing yet where files are protected",
+            Self::Filtered => "have the shim, but a system call filter keeps it from telling",
+            Self::NotCovered => "not covered: found by scans (--all names them)",
+        }
+    }
+}
+
+impl Row {
+    fn line(&self) -> String {
+        let Self {
+            process,
+            seen,
+            hints,
+        } = self;
+        let program = shown::path(process.program.as_bytes());
+        let told = match seen {
+            Seen::Attached => format!("attached, {} hints", shown::count(*hints)),
+            Seen::PartlyAttached => format!("partly attached, {} hints", shown::count(*hints)),
+            Seen::Loaded => "loaded".to_owned(),
+            Seen::Filtered => "loaded, under a system call filter".to_owned(),
+            Seen::NotCovered => format!("not covered: {}", process.sight.told()),
+        };
+        format!("{:>9}  {program:<16}  {told}", process.pid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: u32, sight: Sight, filtered: bool) -> Process {
+        Process {
+            pid,
+            program: "p".to_owned(),
+            uid: 0,
+            sight,
+            filtered,
+            started_ticks: 7,
+        }
+    }
+
+    fn attached(pid: u32, started_ticks: u64, blind: bool) -> AttachedProcess {
+        AttachedProcess {
+            pid,
+            started_ticks,
+            uid: 0,
+            program: "p".to_owned(),
+            executable: String::new(),
+            hints: 5,
+            blind,
+        }
+    }
+
+    #[test]
+    fn what_the_daemon_knows_and_what_the_process_has_make_the_answer() {
+        let running = vec![
+            process(1, Sight::Loaded, false),
+            process(2, Sight::Loaded, false),
+            process(3, Sight::Older, true),
+            process(4, Sight::Static, false),
+            process(5, Sight::Loaded, true),
+            process(6, Sight::Unknown, false),
+            process(7, Sight::Loaded, false),
+        ];
+        let heard = Heard {
+            attached: vec![
+                attached(1, 7, false),
+                attached(2, 6, false),
+                attached(3, 7, true),
+                attached(4, 7, false),
+                attached(6, 7, false),
+            ],
+        };
+        let answer = answer(running, heard);
+        let seen: Vec<_> = answer.processes.iter().map(|row| row.seen).collect();
+        let expected = [
+            Seen::Attached,
+            Seen::Loaded,
+            Seen::PartlyAttached,
+            Seen::NotCovered,
+            Seen::Filtered,
+            Seen::Attached,
+            Seen::Loaded,
+        ];
+        assert_eq!(seen, expected);
+        assert_eq!(answer.counts[&Seen::Attached], 2);
+        assert_eq!(answer.processes[0].hints, 5);
+        assert!(answer.processes[3].line().contains("linked statically"));
+    }
+}
