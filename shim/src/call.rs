@@ -120,6 +120,8 @@ pub(crate) enum Call {
     Sync,
     /// Makes, or may make, a name.
     Create(Path),
+    /// Gives a file another name.
+    Link { old: Path, new: Path },
     /// Makes a name that the program learns from the call, and opens it.
     CreateTemporary,
     /// The same, of a directory.
@@ -427,6 +429,7 @@ pub(crate) fn before(call: Call, words: Arguments<'_>, pending: &mut Pending) {
 fn before_name(call: Call, words: Arguments<'_>, pending: &mut Pending) {
     match call {
         Call::Create(path) => names::create(words.at(path), pending),
+        Call::Link { old, new } => names::link(words.at(old), words.at(new), pending),
         Call::CreateTemporary => names::create_temporary(words.text(0), true, pending),
         Call::CreateTemporaryDirectory => {
             names::create_temporary(words.text(0), false, pending);

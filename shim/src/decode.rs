@@ -80,7 +80,13 @@ const CALLS: &[(u32, Call)] = &[
             flags: 4,
         },
     ),
-    (number::LINKAT, Create(at(2, 3))),
+    (
+        number::LINKAT,
+        Link {
+            old: at(0, 1),
+            new: at(2, 3),
+        },
+    ),
     (number::SYMLINKAT, Create(at(1, 2))),
     (number::MKDIRAT, Create(at(0, 1))),
     (number::MKNODAT, Create(at(0, 1))),

@@ -3,7 +3,7 @@
 //! entry unknown again, and what is unknown is looked up.
 //!
 //! ```text
-//! UNKNOWN --first use--> BUSY --looked up--> FILE or OTHER --open, close, dup--> UNKNOWN
+//! UNKNOWN --first use--> BUSY --looked up--> FILE, OTHER, OUTSIDE --open, close, dup--> UNKNOWN
 //!                          \--the same meanwhile--> STALE --looked up--> UNKNOWN
 //! ```
 //!
@@ -25,7 +25,7 @@ use crate::kernel::{
 };
 use crate::range::File;
 use crate::run::{self, Run};
-use crate::{policy, process};
+use crate::{outside, policy, process};
 
 /// Entries that are part of the library.
 pub(crate) const LOWER: usize = 1024;
@@ -40,12 +40,15 @@ const STALE: u32 = 2;
 const FILE: u32 = 3;
 /// Anything else: pipes, sockets, terminals, devices, directories.
 pub(crate) const OTHER: u32 = 4;
+/// A regular file that is not protected, as long as the generation in its entry holds.
+const OUTSIDE: u32 = 5;
 
 /// What a descriptor stands for. All-zero is unknown.
 #[repr(C, align(64))]
 pub(crate) struct Entry {
     state: AtomicU32,
     flags: AtomicU32,
+    /// Of a file; what is outside has its generation here.
     device: AtomicU64,
     inode: AtomicU64,
     birth: AtomicU64,
@@ -107,6 +110,16 @@ pub(crate) fn watched(descriptor: c_int) -> Option<(&'static PolicyPage, Known)>
             policy::watches(page, known.file.inode.device).then_some((page, known))
         }
         OTHER => None,
+        OUTSIDE => {
+            let page = policy::active()?;
+            if outside::generation(page) == Some(entry.device.load(Relaxed)) {
+                return None;
+            }
+            let _ = entry
+                .state
+                .compare_exchange(OUTSIDE, UNKNOWN, AcqRel, Relaxed);
+            look_up(descriptor, Some(entry))
+        }
         _ => look_up(descriptor, Some(entry)),
     }
 }
@@ -188,14 +201,16 @@ fn look_up(
 /// What the kernel says of a descriptor.
 enum Found {
     Watched(Known),
-    /// A regular file elsewhere: what is watched may change, so this is not worth remembering.
-    Unwatched,
+    /// A regular file elsewhere, under this generation.
+    Outside(u64),
     Other,
-    /// Not open, or not to be asked.
+    /// Not open, or not to be asked, or not to be remembered.
     Unknown,
 }
 
 fn ask_kernel(page: &PolicyPage, descriptor: c_int) -> Found {
+    let generation = outside::generation(page);
+    let elsewhere = generation.map_or(Found::Unknown, Found::Outside);
     let Ok(status) = kernel::descriptor_status(descriptor) else {
         return Found::Unknown;
     };
@@ -203,10 +218,13 @@ fn ask_kernel(page: &PolicyPage, descriptor: c_int) -> Found {
         return Found::Other;
     }
     if !policy::watches(page, status.device) {
-        return Found::Unwatched;
+        return elsewhere;
     }
     if !process::may_make_calls() {
         return Found::Unknown;
+    }
+    if outside::is_file(page, descriptor, &status) {
+        return elsewhere;
     }
     let inode = Inode {
         device: status.device,
@@ -243,8 +261,12 @@ impl Filling {
                 self.fill(known);
                 FILE
             }
+            Found::Outside(generation) => {
+                self.0.device.store(*generation, Relaxed);
+                OUTSIDE
+            }
             Found::Other => OTHER,
-            Found::Unwatched | Found::Unknown => UNKNOWN,
+            Found::Unknown => UNKNOWN,
         };
         let ours = state == UNKNOWN || process::owns_its_memory();
         let state = if ours { state } else { UNKNOWN };
@@ -290,7 +312,7 @@ fn forget_entry(descriptor: c_int, entry: &'static Entry) {
         .is_err()
     {
         let _ = entry.state.fetch_update(AcqRel, Acquire, |state| {
-            (state == FILE || state == OTHER).then_some(UNKNOWN)
+            matches!(state, FILE | OTHER | OUTSIDE).then_some(UNKNOWN)
         });
     }
 }

@@ -69,6 +69,10 @@ impl Stat {
     pub(crate) fn is_link(&self) -> bool {
         self.mode & S_IFMT == S_IFLNK
     }
+
+    pub(crate) fn has_one_name(&self) -> bool {
+        self.links == 1
+    }
 }
 
 fn checked(result: isize) -> Result<usize, Errno> {
@@ -137,35 +141,62 @@ pub(crate) fn descriptor_status(descriptor: c_int) -> Result<Stat, Errno> {
     status(descriptor, c"".as_ptr(), AT_EMPTY_PATH)
 }
 
-/// Time of birth in nanoseconds, truncated to 64 bits; 0 when the file system keeps none.
-pub(crate) fn birth(directory: c_int, path: *const c_char, flags: c_int) -> u64 {
-    const STATX_BTIME: u32 = 0x800;
-    /// `struct statx`, as words of 8 bytes: the mask is the low half of the first, the time of
-    /// birth the eleventh (seconds) and the low half of the twelfth (nanoseconds).
-    const WORDS: usize = 32;
-    let mut answer = [0u64; WORDS];
+/// `struct statx`, as words of 8 bytes.
+const STATX_WORDS: usize = 32;
+
+/// `statx`; `None` when the kernel does not say what `mask` asks for.
+fn extended_status(
+    directory: c_int,
+    path: *const c_char,
+    flags: c_int,
+    mask: u32,
+) -> Option<[u64; STATX_WORDS]> {
+    let mut answer = [0u64; STATX_WORDS];
     // SAFETY: the kernel reads a path and writes 256 bytes.
-    if unsafe {
+    let result = unsafe {
         checked(system_call_5(
             number::STATX,
             word(directory),
             path as usize,
             flags as usize,
-            STATX_BTIME as usize,
+            mask as usize,
             answer.as_mut_ptr() as usize,
         ))
-    }
-    .is_err()
-    {
-        return 0;
-    }
-    let [mask, _, _, _, _, _, _, _, _, _, seconds, nanoseconds, ..] = answer;
-    if mask as u32 & STATX_BTIME == 0 {
-        return 0;
-    }
+    };
+    // What is told is the low half of the first word.
+    (result.is_ok() && answer[0] as u32 & mask == mask).then_some(answer)
+}
+
+/// Time of birth in nanoseconds, truncated to 64 bits; 0 when the file system keeps none.
+pub(crate) fn birth(directory: c_int, path: *const c_char, flags: c_int) -> u64 {
+    const STATX_BTIME: u32 = 0x800;
+    // Seconds, and nanoseconds in the low half.
+    let [_, _, _, _, _, _, _, _, _, _, seconds, nanoseconds, ..] =
+        extended_status(directory, path, flags, STATX_BTIME).unwrap_or_default();
     seconds
         .wrapping_mul(1_000_000_000)
         .wrapping_add(nanoseconds & 0xffff_ffff)
+}
+
+/// The mount that a file is on, if the kernel tells (since Linux 5.8).
+pub(crate) fn mount(directory: c_int, path: *const c_char, flags: c_int) -> Option<u64> {
+    const STATX_MNT_ID: u32 = 0x1000;
+    const WORD: usize = 18;
+    extended_status(directory, path, flags, STATX_MNT_ID).map(|answer| answer[WORD])
+}
+
+/// What a symbolic link says, as far as there is room; its length.
+pub(crate) fn read_link(path: &CStr, room: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: `path` ends with a NUL; the kernel writes at most `room.len()` bytes.
+    unsafe {
+        checked(system_call_4(
+            number::READLINKAT,
+            word(AT_FDCWD),
+            path.as_ptr() as usize,
+            room.as_mut_ptr() as usize,
+            room.len(),
+        ))
+    }
 }
 
 /// Flags of the open file (`F_GETFL`).

@@ -3,7 +3,7 @@
 //! In order of flow:
 //! - [`table`] has the functions that are hooked, [`stdio`] and [`decode`] the ways around them;
 //! - [`call`] says what a call means: [`content`], [`names`] and [`mapping`] do the rest of the saying,
-//!   with [`descriptor`] and [`place`] to tell which file it is;
+//!   with [`descriptor`] and [`place`] to tell which file it is, and [`outside`] that it is none of ours;
 //! - [`range`], [`run`], [`message`] and [`hull`] put it into the segment, in two phases;
 //! - [`attach`] gets the segment, when [`policy`] says that somebody wants to hear.
 //!
@@ -53,6 +53,7 @@ mod kernel;
 mod mapping;
 mod message;
 mod names;
+mod outside;
 mod place;
 mod policy;
 mod process;

@@ -23,6 +23,15 @@ pub(crate) fn create(at: At, pending: &mut Pending) {
     one_name(at, NameChange::Created, pending);
 }
 
+pub(crate) fn link(old: At, new: At, pending: &mut Pending) {
+    let Some(page) = policy::active() else { return };
+    let change = match place::name(page, old).0 {
+        Place::Watched(_) => NameChange::Created,
+        _ => NameChange::Arrived,
+    };
+    one_name(new, change, pending);
+}
+
 pub(crate) fn remove(at: At, pending: &mut Pending) {
     one_name(at, NameChange::Removed, pending);
 }
@@ -70,10 +79,15 @@ pub(crate) fn rename(old: At, new: At, flags: c_uint, pending: &mut Pending) {
             pending.message = Some(message::announce(page, &message));
         }
         (Place::Unwatched, new @ Place::Watched(_)) => {
-            announce(page, new, NameChange::Created, pending);
+            announce(page, new, NameChange::Arrived, pending);
         }
         (old @ Place::Watched(_), Place::Unwatched) => {
-            announce(page, old, NameChange::Removed, pending);
+            let change = if flags & RENAME_EXCHANGE != 0 {
+                NameChange::Arrived
+            } else {
+                NameChange::Removed
+            };
+            announce(page, old, change, pending);
         }
         (Place::Unwatched, Place::Unwatched) => {}
         (Place::Unclear, _) | (_, Place::Unclear) => anywhere(page, pending),
@@ -108,7 +122,11 @@ fn open_to_change(page: &PolicyPage, at: At, flags: c_int, pending: &mut Pending
         let follows = flags & (O_NOFOLLOW | O_EXCL) == 0;
         match existing {
             Existing::Link if follows => open_link(page, at, pending),
-            Existing::Entry => announce(page, &place, NameChange::Created, pending),
+            // What has one name is where that name is.
+            Existing::Entry { single: true } if matches!(place, Place::Unwatched) => {
+                truncates = false;
+            }
+            Existing::Entry { .. } => announce(page, &place, NameChange::Created, pending),
             Existing::Link | Existing::None => {
                 announce(page, &place, NameChange::Created, pending);
                 truncates = false;

@@ -9,9 +9,11 @@ use everwrite_protocol::local::{Inode, PolicyPage};
 
 use crate::arch::Stat;
 use crate::environment::copy;
-use crate::kernel::{self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Errno, O_PATH, Own};
+use crate::kernel::{
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Errno, O_NOFOLLOW, O_PATH, Own,
+};
 use crate::range::File;
-use crate::{policy, process};
+use crate::{outside, policy, process};
 
 /// Bytes of a path that are copied to the stack at once. Long paths are walked in such pieces.
 const PIECE_BYTES: usize = 288;
@@ -45,9 +47,9 @@ pub(crate) struct Named {
 /// Where a path leads.
 #[derive(Clone, Copy)]
 pub(crate) enum Place {
-    /// To a name on a watched device.
+    /// To a name on a watched device, not known to be outside all roots.
     Watched(Named),
-    /// To one elsewhere.
+    /// To one elsewhere, or outside all roots.
     Unwatched,
     /// To nothing that the call could change: it will fail.
     Nothing,
@@ -59,8 +61,8 @@ pub(crate) enum Place {
 pub(crate) enum Existing {
     /// A symbolic link.
     Link,
-    /// Something else.
-    Entry,
+    /// Something else; `single`: that has no other name.
+    Entry { single: bool },
     /// Nothing.
     None,
 }
@@ -74,7 +76,9 @@ pub(crate) fn name(page: &PolicyPage, at: At) -> (Place, Existing) {
     }
     let existing = match kernel::status(at.directory, at.path, AT_SYMLINK_NOFOLLOW) {
         Ok(status) if status.is_link() => Existing::Link,
-        Ok(_) => Existing::Entry,
+        Ok(status) => Existing::Entry {
+            single: status.has_one_name(),
+        },
         Err(Errno::FAULT | Errno::NAMETOOLONG) => return (Place::Nothing, Existing::None),
         Err(_) => Existing::None,
     };
@@ -93,11 +97,24 @@ fn split(page: &PolicyPage, directory: c_int, path: &'static [u8]) -> Place {
         Ok(parent) if !policy::watches(page, parent.device) => Place::Unwatched,
         // Only what is watched is worth this look, which costs some ten microseconds once.
         Ok(_) if !process::may_make_calls() => Place::Unclear,
+        Ok(parent) if is_outside(page, parent, directory, prefix) => Place::Unwatched,
         Ok(directory) => Place::Watched(Named { directory, name }),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCES | Errno::LOOP | Errno::BADF) => {
             Place::Nothing
         }
         Err(_) => Place::Unclear,
+    }
+}
+
+#[inline(never)]
+fn is_outside(page: &PolicyPage, parent: Inode, directory: c_int, prefix: &[u8]) -> bool {
+    match prefix.len() {
+        0 => outside::is_directory(page, parent, || Some(directory)),
+        1..PIECE_BYTES => {
+            outside::is_directory(page, parent, || open_piece(directory, prefix).ok())
+        }
+        // Too long to be asked for in one piece, and rare.
+        _ => false,
     }
 }
 
@@ -191,6 +208,9 @@ pub(crate) fn file(page: &PolicyPage, at: At, flags: c_int) -> Option<File> {
     if !policy::watches(page, status.device) || !process::may_make_calls() {
         return None;
     }
+    if is_file_outside(page, at, flags, &status) {
+        return None;
+    }
     let inode = Inode {
         device: status.device,
         inode: status.inode,
@@ -199,6 +219,24 @@ pub(crate) fn file(page: &PolicyPage, at: At, flags: c_int) -> Option<File> {
         inode,
         birth: kernel::birth(at.directory, at.path, flags),
     })
+}
+
+#[inline(never)]
+fn is_file_outside(page: &PolicyPage, at: At, flags: c_int, status: &Stat) -> bool {
+    // An empty path need not even be memory.
+    if flags & AT_EMPTY_PATH != 0 {
+        return false;
+    }
+    let links = if flags & AT_SYMLINK_NOFOLLOW != 0 {
+        O_NOFOLLOW
+    } else {
+        0
+    };
+    // SAFETY: as in `name`: the kernel just read it.
+    let path = unsafe { CStr::from_ptr(at.path) };
+    status.has_one_name()
+        && kernel::open(at.directory, path, O_PATH | links)
+            .is_ok_and(|own| outside::is_file(page, own.0, status))
 }
 
 #[cfg(test)]

@@ -78,8 +78,8 @@ hooks! { ROWS:
     rename -> Int = Rename { old: here(0), new: here(1), flags: NONE };
     renameat -> Int = Rename { old: at(0, 1), new: at(2, 3), flags: NONE };
     renameat2 -> Int = Rename { old: at(0, 1), new: at(2, 3), flags: 4 };
-    link -> Int = Create(here(1));
-    linkat -> Int = Create(at(2, 3));
+    link -> Int = Link { old: here(0), new: here(1) };
+    linkat -> Int = Link { old: at(0, 1), new: at(2, 3) };
     symlink -> Int = Create(here(1));
     symlinkat -> Int = Create(at(1, 2));
     mkdir -> Int = Create(here(0));

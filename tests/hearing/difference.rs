@@ -43,7 +43,9 @@ impl Heard {
                 self.whole.insert(*file);
             }
             What::Attributes { file, .. } => drop(self.attributes.insert(*file)),
-            What::Name { directory, name } => {
+            What::Name {
+                directory, name, ..
+            } => {
                 self.names.insert((*directory, name.as_bytes().to_vec()));
             }
             What::Rename {

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use everwrite_coordinatord::front::places_of;
 use everwrite_coordinatord::intake::{Hint, Intake, What};
 use everwrite_protocol::local::{Inode, RUN_DIRECTORY_VARIABLE};
 use harness::{Outcome, Place, run};
@@ -57,6 +58,7 @@ impl Ear {
         let (sender, hints) = mpsc::channel(64);
         let intake = Intake::start(&self.run_directory(), sender).unwrap();
         intake.set_devices(&[self.device()]).unwrap();
+        intake.set_places(places_of([self.tree.as_path()]).as_ref());
         intake.set_switch(true);
         (self.intake, self.hints) = (Some(intake), hints);
     }

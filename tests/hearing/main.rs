@@ -8,6 +8,8 @@ mod ear;
 mod figures;
 mod kills;
 mod lives;
+mod outside;
 mod programs;
+mod shell;
 mod snapshot;
 mod switch;

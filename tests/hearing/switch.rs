@@ -1,40 +1,11 @@
 //! A coordinator that comes and goes, and the switch, under programs that go on.
 
-use std::io::Write;
-use std::process::{Child, Stdio};
-
 use everwrite_coordinatord::intake::What;
 use harness::{DEADLINE, wait_for, wait_until};
 
 use crate::difference::missed;
 use crate::ear::Ear;
-
-/// A shell under the shim that does one line at a time.
-struct Shell {
-    child: Child,
-    done: u32,
-}
-
-impl Shell {
-    fn new(ear: &Ear) -> Self {
-        let child = ear.command("sh").stdin(Stdio::piped()).spawn().unwrap();
-        Self { child, done: 0 }
-    }
-
-    /// Has it do `line`, and waits until it has.
-    fn does(&mut self, ear: &Ear, line: &str) {
-        self.done += 1;
-        let mark = ear.place.path().join(format!("done{}", self.done));
-        let input = self.child.stdin.as_mut().unwrap();
-        writeln!(input, "{line}; echo > {}", mark.display()).unwrap();
-        wait_until(line, || mark.exists());
-    }
-
-    fn ends(mut self) {
-        drop(self.child.stdin.take());
-        assert!(self.child.wait().unwrap().success());
-    }
-}
+use crate::shell::Shell;
 
 #[test]
 fn a_program_that_goes_on_is_heard_by_the_next_coordinator() {

@@ -40,7 +40,11 @@ fn whats(path: &Path) -> Vec<What> {
     if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
         && let (Some((directory, ..)), Ok(name)) = (look(parent), Name::new(name.as_bytes()))
     {
-        whats.push(What::Name { directory, name });
+        whats.push(What::Name {
+            directory,
+            name,
+            arrived: false,
+        });
     }
     if let Some((file, birth, kind)) = look(path) {
         whats.push(What::Attributes { file, birth });
@@ -69,6 +73,7 @@ mod tests {
         let name = |name: &str| What::Name {
             directory,
             name: Name::new(name).unwrap(),
+            arrived: false,
         };
         let (inode, birth, _) = look(&file).unwrap();
         let told = [

@@ -6,6 +6,7 @@ mod devices;
 mod explain;
 mod outbox;
 mod pipelines;
+mod places;
 mod requests;
 mod status;
 
@@ -18,6 +19,7 @@ use everwrite_protocol::ids::SourceId;
 use tokio::sync::mpsc;
 
 pub use devices::Devices;
+pub use places::places_of;
 
 use crate::config::{Config, Paths, SwitchState};
 use crate::control::ControlRequest;
@@ -82,6 +84,7 @@ impl Front {
             outbox: Outbox::default(),
             flushes,
         };
+        front.tell_places();
         front.intake.set_switch(front.is_on());
         for receiver in front.config.receivers.clone() {
             front.start_pipeline(&receiver)?;
@@ -90,6 +93,12 @@ impl Front {
             front.protect_in_pipeline(&root);
         }
         Ok((front, flushed))
+    }
+
+    /// Tells the shims where the roots are, if that has changed.
+    fn tell_places(&self) {
+        let places = places_of(self.config.roots.iter().map(|root| root.path.as_path()));
+        self.intake.set_places(places.as_ref());
     }
 
     /// Is the switch on?

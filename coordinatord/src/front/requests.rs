@@ -64,6 +64,8 @@ impl Front {
         {
             tracing::error!(error = %error.error, "the pause could not be ended");
         }
+        // Mounts come and go.
+        self.tell_places();
         if self.is_on() {
             (0..self.pipelines.len())
                 .for_each(|pipeline| self.request_behind_hints(pipeline, Request::Settle));
@@ -135,6 +137,7 @@ impl Front {
             )
         })?;
         self.config = Arc::new(config);
+        self.tell_places();
         for pipeline in 0..self.pipelines.len() {
             let request = Request::Configured(Arc::clone(&self.config));
             self.outbox.push(pipeline, Event::Request(request));

@@ -29,6 +29,16 @@ pub struct Hint {
     pub what: What,
 }
 
+impl Hint {
+    /// Might it tell of something that lay outside all roots until now?
+    pub(super) fn may_bring_in(&self) -> bool {
+        matches!(
+            self.what,
+            What::Name { arrived: true, .. } | What::Names { .. } | What::Everything
+        )
+    }
+}
+
 /// Where to look, and for what. `birth` tells a reused inode apart (nanoseconds of the time of
 /// birth, truncated); 0 when not known.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -94,6 +104,8 @@ pub enum What {
         directory: Inode,
         /// The name.
         name: Name,
+        /// It may stand for something that lay outside all roots until now.
+        arrived: bool,
     },
     /// A name moved, or two were exchanged. Both are to be looked at.
     Rename {

@@ -54,7 +54,7 @@ use tokio::sync::oneshot;
 
 pub use error::{IntakeError, SOCKET_PATH_BYTES_MAX, TooManyDevices};
 pub use hint::{Hint, OriginId, What};
-pub use policy::coordinator_is_alive;
+pub use policy::{Places, RootPlace, coordinator_is_alive};
 
 use bell::Bell;
 use door::{Caller, Door};
@@ -99,6 +99,7 @@ impl Intake {
             Arc::clone(&hall.bell),
             Arc::clone(&hall.ends),
             Arc::clone(&figures),
+            Arc::clone(&hall.policy),
             hints,
         );
         let mut intake = Self {
@@ -117,6 +118,19 @@ impl Intake {
     /// there are more, the first 64 are watched and the error says so.
     pub fn set_devices(&self, devices: &[u64]) -> Result<(), TooManyDevices> {
         self.hall.policy.set_devices(devices)
+    }
+
+    /// Has the shims keep silent about what lies outside `places` on a watched device. `None`: that
+    /// can't be told, they tell of everything there. Nothing happens when it is as it was.
+    pub fn set_places(&self, places: Option<&Places>) {
+        if self.hall.policy.set_places(places) {
+            self.hall.tell(News::Latecomers);
+        }
+    }
+
+    /// Something that lay outside all roots may be inside one now.
+    pub fn renew_outside(&self) {
+        self.hall.policy.renew_outside();
     }
 
     /// The switch. When off, every hook passes straight through. Some time after it was turned on

@@ -8,8 +8,8 @@
 //! program began in between finds afterwards that the epoch has changed, and is told once more.
 //!
 //! Every change keeps a reader in the middle of it on the safe side: a device that stays watched is
-//! never missing from the list for a moment, and a device that is added raises the epoch, because
-//! shims remember which descriptors were none of their business.
+//! never missing from the list for a moment, and a device that is added raises the epoch. What shims
+//! remember to be outside holds for one generation, which changes with all that could bring it in.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -17,11 +17,12 @@ use std::mem::offset_of;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::fence;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use everwrite_protocol::local::{
     HEARTBEAT_STALE_SECONDS, LOCAL_VERSION, POLICY_BYTES, POLICY_DEVICES_MAX, POLICY_FILE_NAME,
-    POLICY_MAGIC, PolicyPage,
+    POLICY_MAGIC, POLICY_ROOT_BYTES_MAX, POLICY_ROOTS_MAX, PolicyPage, PolicyRoot,
 };
 use rustix::time::ClockId;
 
@@ -31,8 +32,8 @@ use super::memory::Shared;
 /// The page of this coordinator, mapped.
 pub(super) struct Policy {
     page: Shared<PolicyPage>,
-    /// Held while the list of devices is rewritten.
-    writing: Mutex<()>,
+    /// Held while the page is rewritten; what was last written of places.
+    writing: Mutex<Option<Places>>,
 }
 
 impl Policy {
@@ -50,9 +51,10 @@ impl Policy {
         };
         let policy = Self {
             page,
-            writing: Mutex::new(()),
+            writing: Mutex::new(None),
         };
         policy.page.hold.store(0, Release);
+        policy.begin_outside()?;
         policy.beat();
         policy.renew_epoch()?;
         Ok(policy)
@@ -76,7 +78,7 @@ impl Policy {
 
     /// Watches exactly `devices` (`st_dev`), or as many of them as there is room for.
     pub(super) fn set_devices(&self, devices: &[u64]) -> Result<(), TooManyDevices> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.lock();
         let old = self.devices();
         let list = rearranged(&old, devices);
         let places = list.iter().zip(&self.page.devices);
@@ -90,10 +92,60 @@ impl Policy {
             let next = random().unwrap_or_else(|_| self.epoch().wrapping_add(1));
             self.page.epoch.store(next, Release);
         }
+        self.page.outside.fetch_add(2, AcqRel);
         match devices.len() {
             wanted if wanted > POLICY_DEVICES_MAX => Err(TooManyDevices { wanted }),
             _ => Ok(()),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Places>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A generation that no program remembers, with no places: until it is known where the roots are,
+    /// nothing is outside.
+    fn begin_outside(&self) -> io::Result<()> {
+        let places = self.lock();
+        self.write_places(places.as_ref(), random()? & !1);
+        Ok(())
+    }
+
+    /// Says where the roots are; true when something that was outside is inside now.
+    pub(super) fn set_places(&self, places: Option<&Places>) -> bool {
+        let mut known = self.lock();
+        if known.as_ref() == places {
+            return false;
+        }
+        let next = (self.page.outside.load(Acquire) | 1).wrapping_add(1);
+        self.write_places(places, next);
+        let before = std::mem::replace(&mut *known, places.cloned());
+        before.is_some_and(|before| places.is_none_or(|places| !before.covers(places)))
+    }
+
+    /// Something outside may have come inside.
+    pub(super) fn renew_outside(&self) {
+        let _writing = self.lock();
+        self.page.outside.fetch_add(2, AcqRel);
+    }
+
+    /// Odd while it is written, and then `generation`: readers of the middle take nothing from it.
+    fn write_places(&self, places: Option<&Places>, generation: u64) {
+        let page = &self.page;
+        page.outside.store(generation.wrapping_sub(1), Relaxed);
+        fence(Release);
+        let none = Places::default();
+        let places = places.unwrap_or(&none);
+        let fits = places.roots.len() <= POLICY_ROOTS_MAX && places.roots.iter().all(fits);
+        let count = if fits { places.roots.len() } else { 0 };
+        for (place, word) in page.top.iter().zip(places.top) {
+            place.store(word, Relaxed);
+        }
+        for (place, root) in page.roots.iter().zip(&places.roots) {
+            write_root(place, root);
+        }
+        page.root_count.store(count as u64, Relaxed);
+        page.outside.store(generation, Release);
     }
 
     /// Says that nobody is alive any more, without waiting for the heartbeat to grow stale.
@@ -114,6 +166,47 @@ impl Policy {
     fn renew_epoch(&self) -> io::Result<()> {
         self.page.epoch.store(random()?, Release);
         Ok(())
+    }
+}
+
+/// Where the roots are, for those who see the same tree of directories.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Places {
+    /// `stx_mnt_id` and `stx_ino` of `/`.
+    pub top: [u64; 2],
+    /// All of them.
+    pub roots: Vec<RootPlace>,
+}
+
+impl Places {
+    fn covers(&self, other: &Self) -> bool {
+        other.roots.iter().all(|root| self.roots.contains(root))
+    }
+}
+
+/// Where a root is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RootPlace {
+    /// `st_dev`.
+    pub device: u64,
+    /// `stx_mnt_id`.
+    pub mount: u64,
+    /// Absolute, without links.
+    pub path: Vec<u8>,
+}
+
+fn fits(root: &RootPlace) -> bool {
+    root.path.len() <= POLICY_ROOT_BYTES_MAX
+}
+
+fn write_root(place: &PolicyRoot, root: &RootPlace) {
+    place.device.store(root.device, Relaxed);
+    place.mount.store(root.mount, Relaxed);
+    place.length.store(root.path.len() as u64, Relaxed);
+    for (word, bytes) in place.path.iter().zip(root.path.chunks(8)) {
+        let mut padded = [0; 8];
+        padded[..bytes.len()].copy_from_slice(bytes);
+        word.store(u64::from_le_bytes(padded), Relaxed);
     }
 }
 

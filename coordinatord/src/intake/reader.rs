@@ -19,6 +19,7 @@ use super::lane::{Lane, LaneReport};
 use super::mappings::Mappings;
 use super::merge::Merge;
 use super::pace::{Pace, Wait};
+use super::policy::Policy;
 use super::process::ProcessKey;
 use super::segment::Visit;
 use super::unheard::{Meanwhile, Unheard};
@@ -62,6 +63,7 @@ pub(super) struct Reader {
     bell: Arc<Bell>,
     ends: Arc<Ends>,
     figures: Arc<Figures>,
+    policy: Arc<Policy>,
     hints: Sender<Vec<Hint>>,
     lanes: Vec<Lane>,
     /// Where among the lanes the quiet ones are visited next.
@@ -79,6 +81,7 @@ impl Reader {
         bell: Arc<Bell>,
         ends: Arc<Ends>,
         figures: Arc<Figures>,
+        policy: Arc<Policy>,
         hints: Sender<Vec<Hint>>,
     ) -> Self {
         Self {
@@ -86,6 +89,7 @@ impl Reader {
             bell,
             ends,
             figures,
+            policy,
             hints,
             lanes: Vec::new(),
             turn: 0,
@@ -253,7 +257,14 @@ impl Reader {
         }
         if self.merge.is_due(now) {
             match self.hints.try_reserve() {
-                Ok(permit) => permit.send(self.merge.take(now)),
+                Ok(permit) => {
+                    let hints = self.merge.take(now);
+                    // Before anybody looks: what is written from now on is told.
+                    if hints.iter().any(Hint::may_bring_in) {
+                        self.policy.renew_outside();
+                    }
+                    permit.send(hints);
+                }
                 Err(TrySendError::Full(())) => return,
                 Err(TrySendError::Closed(())) => self.stopped = true,
             }

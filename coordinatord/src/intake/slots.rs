@@ -7,7 +7,7 @@ use everwrite_protocol::local::segment::{
     HULL_ATTRIBUTES, HULL_NAMES, HULL_RANGE, HULL_WHOLE, Hull, MESSAGE_SLOT_BODY_BYTES,
     MessageSlot, RangeSlot, operation,
 };
-use everwrite_protocol::local::{FileModification, Inode, decode};
+use everwrite_protocol::local::{FileModification, Inode, NameChange, decode};
 
 use super::hint::What;
 
@@ -111,8 +111,10 @@ fn modified(modification: &FileModification<'_>) -> Vec<What> {
     match *modification {
         FileModification::Anywhere => vec![What::Everything],
         FileModification::Name {
-            directory, name, ..
-        } => vec![one_name(directory, name)],
+            directory,
+            name,
+            change,
+        } => vec![one_name(directory, name, change == NameChange::Arrived)],
         FileModification::Rename {
             old_directory,
             old_name,
@@ -129,16 +131,20 @@ fn modified(modification: &FileModification<'_>) -> Vec<What> {
                 }]
             }
             _ => vec![
-                one_name(old_directory, old_name),
-                one_name(new_directory, new_name),
+                one_name(old_directory, old_name, false),
+                one_name(new_directory, new_name, false),
             ],
         },
     }
 }
 
-fn one_name(directory: Inode, name: &[u8]) -> What {
+fn one_name(directory: Inode, name: &[u8], arrived: bool) -> What {
     match Name::new(name) {
-        Ok(name) => What::Name { directory, name },
+        Ok(name) => What::Name {
+            directory,
+            name,
+            arrived,
+        },
         Err(_) => What::Names { directory },
     }
 }

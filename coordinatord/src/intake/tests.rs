@@ -174,6 +174,7 @@ async fn names_are_checked() {
     let named = |bytes: &[u8]| What::Name {
         directory,
         name: name(bytes),
+        arrived: false,
     };
     let renamed = What::Rename {
         old_directory: directory,

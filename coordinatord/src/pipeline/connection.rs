@@ -163,6 +163,8 @@ impl Pipeline {
         self.state.unknown_hinted = false;
         self.state.troubles.clear();
         self.state.accounts.refresh();
+        // What came in unannounced is told of from now on.
+        self.tools.intake.renew_outside();
         let scan = Scan::new(reason, now);
         let mut mark = self.state.queue.mark(now, OriginId::SCAN);
         mark.ticket = scan.mark_of(mark.ticket);

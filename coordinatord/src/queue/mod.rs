@@ -66,7 +66,9 @@ impl Queue {
             What::Attributes { file, .. } => {
                 self.dirty(*file, mark, |dirt| dirt.attributes = true);
             }
-            What::Name { directory, name } => self.push_name(*directory, name.clone(), mark),
+            What::Name {
+                directory, name, ..
+            } => self.push_name(*directory, name.clone(), mark),
             What::Rename {
                 old_directory,
                 old_name,

@@ -102,6 +102,7 @@ fn too_many_names_become_a_listing_as_old_as_the_oldest() {
         queue.push(&hint(What::Name {
             directory: inode(1),
             name: name(&at.to_string()),
+            arrived: false,
         }));
     }
     assert!(!queue.has_names());
@@ -128,6 +129,7 @@ fn widening_forgets_entries_but_not_that_there_were_any() {
     queue.push(&hint(What::Name {
         directory: inode(1),
         name: name("x"),
+        arrived: false,
     }));
     let oldest = queue.oldest().unwrap().0;
     queue.widen_to_everything();

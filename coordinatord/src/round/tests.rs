@@ -323,6 +323,7 @@ impl Rig {
             self.hint(What::Name {
                 directory: inode(&metadata),
                 name,
+                arrived: false,
             });
         }
     }

@@ -29,6 +29,9 @@ pub enum NameChange {
     Created,
     /// The name may be gone (`unlink`, `rmdir`).
     Removed,
+    /// The name may have come to stand for something that was elsewhere before, outside all roots for
+    /// all that the shim knows (`rename` from there, `link`).
+    Arrived,
 }
 
 /// The file modification message: what one call may have changed. Sent through a message slot of

@@ -9,6 +9,10 @@ pub const POLICY_MAGIC: u64 = u64::from_le_bytes(*b"EWpolicy");
 pub const POLICY_BYTES: usize = 4096;
 /// Devices that can be watched at once.
 pub const POLICY_DEVICES_MAX: usize = 64;
+/// Roots that a page can name.
+pub const POLICY_ROOTS_MAX: usize = 12;
+/// Longest path of a root that a page can hold, in bytes.
+pub const POLICY_ROOT_BYTES_MAX: usize = 232;
 /// A heartbeat older than this, in seconds, means that no coordinator is alive.
 pub const HEARTBEAT_STALE_SECONDS: u64 = 10;
 
@@ -38,6 +42,30 @@ pub struct PolicyPage {
     pub reserved: AtomicU32,
     /// `st_dev` of the file systems that hold protected files, as `stat(2)` gives it.
     pub devices: [AtomicU64; POLICY_DEVICES_MAX],
+    /// Generation of what lies outside the roots: changes whenever something outside may have come
+    /// inside, so that what was remembered of it is asked again. Odd: what follows is being written.
+    pub outside: AtomicU64,
+    /// How many of [`Self::roots`] are valid. 0: what lies outside can't be told by its path, and
+    /// everything on a watched device counts as inside.
+    pub root_count: AtomicU64,
+    /// The directory `/` as the coordinator sees it: `stx_mnt_id` and `stx_ino` of `statx(2)`. Paths
+    /// mean the same only to those who see the same.
+    pub top: [AtomicU64; 2],
+    /// Where the roots are.
+    pub roots: [PolicyRoot; POLICY_ROOTS_MAX],
+}
+
+/// Where a root is.
+#[repr(C)]
+pub struct PolicyRoot {
+    /// `st_dev` of its directory.
+    pub device: AtomicU64,
+    /// The mount it is on, `stx_mnt_id` of `statx(2)` (Linux 5.8).
+    pub mount: AtomicU64,
+    /// Length of [`Self::path`] in bytes.
+    pub length: AtomicU64,
+    /// Absolute path without links, as `/proc/self/fd` shows it; in words, the first byte lowest.
+    pub path: [AtomicU64; POLICY_ROOT_BYTES_MAX / 8],
 }
 
 const _: () = assert!(size_of::<PolicyPage>() == POLICY_BYTES);

@@ -422,6 +422,7 @@ pub(crate) mod local {
             renamed(false),
             renamed(true),
             FileModification::Anywhere,
+            named(b"arrived", NameChange::Arrived),
         ]
     }
 

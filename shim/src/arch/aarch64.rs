@@ -25,6 +25,7 @@ pub(crate) mod number {
     pub(crate) const LINKAT: u32 = 37;
     pub(crate) const RENAMEAT: u32 = 38;
     pub(crate) const PIVOT_ROOT: u32 = 41;
+    pub(crate) const READLINKAT: u32 = 78;
     pub(crate) const TRUNCATE: u32 = 45;
     pub(crate) const FTRUNCATE: u32 = 46;
     pub(crate) const FALLOCATE: u32 = 47;
@@ -98,7 +99,7 @@ pub(crate) struct Stat {
     pub(crate) device: u64,
     pub(crate) inode: u64,
     pub(crate) mode: u32,
-    links: u32,
+    pub(crate) links: u32,
     user: u32,
     group: u32,
     special: u64,

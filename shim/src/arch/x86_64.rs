@@ -60,6 +60,7 @@ pub(crate) mod number {
     pub(crate) const RENAMEAT: u32 = 264;
     pub(crate) const LINKAT: u32 = 265;
     pub(crate) const SYMLINKAT: u32 = 266;
+    pub(crate) const READLINKAT: u32 = 267;
     pub(crate) const FCHMODAT: u32 = 268;
     pub(crate) const PPOLL: u32 = 271;
     pub(crate) const UNSHARE: u32 = 272;
@@ -110,7 +111,13 @@ pub(crate) const OLD_CALLS: &[(u32, Call)] = &[
     (83, Call::Create(here(0))),
     (84, Call::Remove(here(0))),
     (85, Call::OpenNew(here(0))),
-    (86, Call::Create(here(1))),
+    (
+        86,
+        Call::Link {
+            old: here(0),
+            new: here(1),
+        },
+    ),
     (87, Call::Remove(here(0))),
     (88, Call::Create(here(1))),
     (90, Call::AttributesAt(here(0), Links::Follow)),
@@ -127,7 +134,7 @@ pub(crate) const OLD_CALLS: &[(u32, Call)] = &[
 pub(crate) struct Stat {
     pub(crate) device: u64,
     pub(crate) inode: u64,
-    links: u64,
+    pub(crate) links: u64,
     pub(crate) mode: u32,
     user: u32,
     group: u32,

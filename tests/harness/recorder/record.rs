@@ -19,6 +19,8 @@ pub struct Record {
     files: BTreeMap<FileKey, Covered>,
     hulls: BTreeMap<Inode, Covered>,
     names: BTreeMap<Inode, BTreeSet<Vec<u8>>>,
+    /// Names that came to stand for something from elsewhere: all of that is to be looked at.
+    pub(super) arrivals: BTreeSet<(Inode, Vec<u8>)>,
     /// Times that everything was said to be dirty.
     pub everything: usize,
     /// Programs that knocked and did not wait for the answer: what they did must be looked for

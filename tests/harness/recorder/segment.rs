@@ -8,7 +8,7 @@ use everwrite_protocol::local::segment::{
     DONE, FREE, HULL_ATTRIBUTES, HULL_NAMES, HULL_RANGE, HULL_WHOLE, Hull, INTENT, MESSAGE_SLOTS,
     MessageSlot, RANGE_SLOTS, RangeSlot, Segment, TAKEN, operation,
 };
-use everwrite_protocol::local::{FileModification, Inode, decode};
+use everwrite_protocol::local::{FileModification, Inode, NameChange, decode};
 
 use super::page::Shared;
 use super::record::{FileKey, Record};
@@ -204,8 +204,15 @@ fn read_message(slot: &MessageSlot, record: &mut Record) {
     let bytes: Vec<u8> = words.take(length).collect();
     match decode::<FileModification<'_>>(&bytes).expect("a message of the local language") {
         FileModification::Name {
-            directory, name, ..
-        } => record.name(directory, name),
+            directory,
+            name,
+            change,
+        } => {
+            record.name(directory, name);
+            if change == NameChange::Arrived {
+                record.arrivals.insert((directory, name.to_vec()));
+            }
+        }
         FileModification::Rename {
             old_directory,
             old_name,

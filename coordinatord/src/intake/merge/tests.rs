@@ -23,6 +23,7 @@ fn name(directory: u64, number: u64) -> What {
     What::Name {
         directory: file(directory),
         name,
+        arrived: false,
     }
 }
 

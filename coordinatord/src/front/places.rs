@@ -1,0 +1,123 @@
+//! Where the roots are, so that shims can tell what lies outside them.
+//!
+//! A path says that only while no mount shows a piece of a root elsewhere, or a piece of elsewhere in
+//! a root, under the same device. A mount within a root is enough to say nothing.
+
+use std::io::{self, Error};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, makedev, statx};
+
+use crate::intake::{Places, RootPlace};
+
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// Places of these roots; `None` when paths do not tell. (A root that is missing is nowhere: what
+/// belongs to it may be anywhere.)
+pub fn places_of<'p>(roots: impl IntoIterator<Item = &'p Path>) -> Option<Places> {
+    let found = roots
+        .into_iter()
+        .map(root_place)
+        .collect::<io::Result<Vec<_>>>()
+        .ok()?;
+    let mounts = std::fs::read(MOUNTS).ok()?;
+    let within = |mount: &Path| found.iter().any(|root| is_within(mount, root));
+    if mount_points(&mounts).any(|mount| within(&mount)) {
+        return None;
+    }
+    let top = look(Path::new("/")).ok()?;
+    Some(Places {
+        top: [mount_of(&top)?, top.stx_ino],
+        roots: found,
+    })
+}
+
+fn root_place(path: &Path) -> io::Result<RootPlace> {
+    let path = path.canonicalize()?;
+    let found = look(&path)?;
+    let mount = mount_of(&found).ok_or_else(|| Error::from(io::ErrorKind::Unsupported))?;
+    Ok(RootPlace {
+        device: makedev(found.stx_dev_major, found.stx_dev_minor),
+        mount,
+        path: path.into_os_string().into_vec(),
+    })
+}
+
+fn look(path: &Path) -> rustix::io::Result<Statx> {
+    let mask = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+    statx(CWD, path, AtFlags::empty(), mask)
+}
+
+/// Linux tells it since 5.8.
+fn mount_of(found: &Statx) -> Option<u64> {
+    let told = found.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+    told.then_some(found.stx_mnt_id)
+}
+
+fn is_within(mount: &Path, root: &RootPlace) -> bool {
+    mount
+        .strip_prefix(Path::new(std::ffi::OsStr::from_bytes(&root.path)))
+        .is_ok_and(|rest| !rest.as_os_str().is_empty())
+}
+
+/// The fifth field of every line of `proc_pid_mountinfo(5)`.
+fn mount_points(mounts: &[u8]) -> impl Iterator<Item = PathBuf> + '_ {
+    mounts
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
+        .map(|field| PathBuf::from(std::ffi::OsString::from_vec(unescaped(field))))
+}
+
+/// Blanks, tabs, line ends and backslashes stand there as `\` and three octal digits.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, behind)) = rest.split_first() {
+        match behind.first_chunk::<3>().filter(|_| *first == b'\\') {
+            Some(digits) => {
+                let value = digits
+                    .iter()
+                    .fold(0u8, |value, digit| value.wrapping_mul(8) | (digit & 7));
+                bytes.push(value);
+                rest = &behind[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_are_read() {
+        let text = b"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                     30 22 0:25 /x /srv/a\\040b\\134c rw master:1 - tmpfs tmpfs rw\n";
+        let points: Vec<_> = mount_points(text).collect();
+        assert_eq!(points, [Path::new("/"), Path::new("/srv/a b\\c")]);
+    }
+
+    #[test]
+    fn a_mount_is_within_a_root_only_below_it() {
+        let root = RootPlace {
+            device: 1,
+            mount: 1,
+            path: b"/srv/data".to_vec(),
+        };
+        let cases = [
+            ("/srv/data", false),
+            ("/srv/data/x", true),
+            ("/srv/data2", false),
+            ("/srv", false),
+        ];
+        for (mount, expected) in cases {
+            assert_eq!(is_within(Path::new(mount), &root), expected, "{mount}");
+        }
+    }
+}
