@@ -9,7 +9,9 @@ use fast_rsync::{Signature, SignatureOptions};
 use super::content::find_inode;
 use super::{Answered, Session, invalid};
 use crate::apply::plan::before::{Before, Placed};
+use crate::catalog::CatalogRead;
 use crate::mirror::{is_absent, read_at};
+use crate::store::StoreError;
 
 /// Bytes read within one hold of the lock.
 const PIECE_BYTES: u64 = 8 << 20;
@@ -41,7 +43,7 @@ impl Session {
         let changed = read
             .attributes_at(file, applied)?
             .map_or(applied, |(_, since)| since);
-        if matches!(before.placed, Placed::Object | Placed::Log) {
+        if !is_current(&read, file, before.placed)? {
             return Err(QueryError::NotFound);
         }
         let inode =
@@ -145,6 +147,31 @@ impl Session {
             }
         }
     }
+}
+
+/// Is the file in the tree, or on its way into it? Below a dead directory it keeps its name, and what the
+/// batch that buried it wrote was never seen.
+fn is_current(read: &CatalogRead<'_>, file: FileId, placed: Placed) -> Result<bool, StoreError> {
+    if placed != Placed::Named {
+        return Ok(placed == Placed::Staged);
+    }
+    for (parent, _) in read.names(file)? {
+        if leads_up(read, parent)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// To the top, or to a staged directory.
+fn leads_up(read: &CatalogRead<'_>, mut directory: FileId) -> Result<bool, StoreError> {
+    while directory != FileId::TOP {
+        match read.names(directory)?.first() {
+            Some((parent, _)) => directory = *parent,
+            None => return Ok(read.placed(directory)? == Some(Placed::Staged)),
+        }
+    }
+    Ok(true)
 }
 
 fn hash_range(
