@@ -8,7 +8,8 @@
 use core::ffi::c_int;
 use core::sync::atomic::{
     AtomicU32,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+    fence,
 };
 use core::time::Duration;
 
@@ -22,7 +23,7 @@ use everwrite_protocol::local::{
 
 use crate::kernel::{self, MADV_DONTFORK, MAP_SHARED, PROT_READ, PROT_WRITE};
 use crate::process::{self, Attachment, State};
-use crate::{environment, hull, mapping, policy, socket, stdio};
+use crate::{environment, hull, mapping, policy, range, socket, stdio};
 
 /// First pause after a failure; doubled with each, up to [`RETRY_MS_MAX`].
 const RETRY_MS: u64 = 100;
@@ -124,6 +125,22 @@ pub(crate) fn last_attempt(page: &PolicyPage) {
     let _ = lane(page);
 }
 
+/// Something was remembered for want of a segment. Another thread may have got one meanwhile, and
+/// have passed on what there was before this: then it is passed on here.
+#[cold]
+#[inline(never)]
+pub(crate) fn pass_on() {
+    // Whoever attaches publishes first and looks at what is remembered then; here it is the other way
+    // round, so that one of the two sees the other.
+    fence(SeqCst);
+    if let Some((lane, epoch)) = process::known_state().and_then(in_force)
+        && epoch == policy::epoch()
+    {
+        hull::pass_on(lane.segment());
+        range::ring(lane);
+    }
+}
+
 /// The right to attach, of one thread at a time.
 struct Turn<'a>(&'a AtomicU32);
 
@@ -163,6 +180,7 @@ fn exchange(state: &State, epoch: u64) -> Result<Lane, Absence> {
     match ask(state.owner(), epoch) {
         Ok((segment, doorbell)) => {
             state.publish(segment, doorbell, epoch);
+            fence(SeqCst);
             state.failures.store(0, Relaxed);
             let (lane, _) = in_force(state).ok_or(Absence::Later)?;
             begin(lane);

@@ -12,6 +12,8 @@ use everwrite_protocol::local::segment::{
     HULL_ATTRIBUTES, HULL_NAMES, HULL_RANGE, HULL_WHOLE, Hull, Segment, operation,
 };
 
+use crate::attach;
+
 const FREE: u32 = 0;
 const CLAIMED: u32 = 1;
 const IN_USE: u32 = 2;
@@ -90,11 +92,13 @@ pub(crate) fn raise_all(segment: &Segment) {
 #[inline(never)]
 pub(crate) fn remember(event: &Widened) {
     raise_in(&MEMORY.hulls, &MEMORY.all_dirty, event);
+    attach::pass_on();
 }
 
 #[cold]
 pub(crate) fn remember_all() {
     MEMORY.all_dirty.store(1, Release);
+    attach::pass_on();
 }
 
 /// Whether something waits for a segment.

@@ -8,8 +8,8 @@
 use core::mem::transmute;
 use core::ptr;
 use core::sync::atomic::{
-    AtomicPtr, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed},
+    AtomicPtr, AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 use core::time::Duration;
 
@@ -121,16 +121,34 @@ fn may_look() -> bool {
     let next = now.saturating_add(LOOK_INTERVAL_MS);
     now >= due
         && NEXT_LOOK_MS
-            .compare_exchange(due, next, Relaxed, Relaxed)
+            .compare_exchange(due, next, AcqRel, Relaxed)
             .is_ok()
 }
 
+/// Threads that are looking for the page.
+static LOOKING: AtomicU32 = AtomicU32::new(0);
+/// How long a look is thought to take. A thread that never came back from one does not count for ever.
+const LOOK_MS_MAX: u64 = 200;
+
+/// Looks, if it is time. A thread whose first event comes while another looks does so, too: nothing
+/// remembers what happens without a page.
 #[cold]
 #[inline(never)]
 fn look() -> Option<&'static PolicyPage> {
-    if !may_look() {
-        return None;
+    let (now, due) = (clock_ms(), NEXT_LOOK_MS.load(Acquire));
+    let ends_at = due.saturating_sub(LOOK_INTERVAL_MS.saturating_sub(LOOK_MS_MAX));
+    let others_look = LOOKING.load(Acquire) != 0 && now <= ends_at;
+    if now >= due || others_look {
+        LOOKING.fetch_add(1, AcqRel);
+        may_look();
+        find_page();
+        LOOKING.fetch_sub(1, Release);
     }
+    // SAFETY: as in `active`.
+    unsafe { PAGE.load(Acquire).as_ref() }.filter(|page| page.switch_on.load(Relaxed) == 1)
+}
+
+fn find_page() -> Option<()> {
     if environment::is_switched_off() || switch_file_exists() {
         turn_off();
         return None;
@@ -148,8 +166,7 @@ fn look() -> Option<&'static PolicyPage> {
         // SAFETY: mapped above; nobody else has seen the address.
         unsafe { kernel::unmap(address, POLICY_BYTES) };
     }
-    // SAFETY: as in `active`.
-    unsafe { PAGE.load(Acquire).as_ref() }.filter(|page| page.switch_on.load(Relaxed) == 1)
+    Some(())
 }
 
 fn understands(page: &PolicyPage) -> bool {
