@@ -13,4 +13,5 @@ mod programs;
 mod scene;
 mod surroundings;
 mod table;
+mod tools;
 mod torture;
