@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
+use super::output::local_failed;
+use super::preloading::object;
 
 /// Environment variable that names the library, for builds and tests.
 pub(super) const SHIM_VARIABLE: &str = "EVERWRITE_SHIM";
@@ -55,6 +57,23 @@ fn missing(cause: &str) -> Failure {
         format!("the shim {FILE_NAME} is missing: {cause}"),
         format!("install it beside this program, or name it with {SHIM_VARIABLE}"),
     )
+}
+
+/// The shim as it is put in place for every program: sealed, and sure to need no other library.
+pub(super) fn sealed() -> Result<Vec<u8>, Failure> {
+    let path = find()?;
+    let read = std::fs::read(&path).map_err(|error| local_failed("read", &path, &error))?;
+    let damaged =
+        |what: &str| Failure::negative(format!("{}: {what}", path.display()), "install it again");
+    match needed(&read) {
+        Some(0) => object::sealed(&read).ok_or_else(|| damaged("it is cut short")),
+        Some(count) => Err(Failure::new(
+            Exit::Refused,
+            format!("{} needs {count} other libraries", path.display()),
+            "where one of them is missing no program would start; build it by scripts/build",
+        )),
+        None => Err(damaged("it is no 64-bit ELF library")),
+    }
 }
 
 /// Libraries that `elf` (64-bit, little endian) needs. The shim must need none: it is loaded into

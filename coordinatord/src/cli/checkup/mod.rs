@@ -3,6 +3,7 @@
 
 mod daemon;
 mod machine;
+mod preload;
 mod receivers;
 mod roots;
 mod shim;
@@ -75,6 +76,7 @@ pub(super) async fn findings(context: &Context) -> Vec<Finding> {
     let mut findings = machine::look(&context.paths);
     findings.extend(daemon::look(context).await);
     findings.extend(shim::look(&context.paths));
+    findings.extend(preload::look(&context.paths));
     match context.config() {
         Ok(config) => {
             let file = context.paths.config_file().display();

@@ -20,6 +20,7 @@ pub(super) mod processes;
 pub(super) mod root;
 pub(super) mod scratch;
 pub(super) mod self_test;
+pub(super) mod standing;
 pub(super) mod trial;
 
 /// The list of libraries that the loader loads into every program.

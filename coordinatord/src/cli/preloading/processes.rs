@@ -52,7 +52,7 @@ impl Sight {
             Self::OtherProcessor => "made for another kind of processor",
             Self::OtherLoader => "another C library, whose loader ignores the line",
             Self::OtherTree => "in a file system tree of its own, where the line is not",
-            Self::Unknown => "not to be looked at by this user: ask as root",
+            Self::Unknown => "another user's, not to be looked at: ask as root",
         }
     }
 

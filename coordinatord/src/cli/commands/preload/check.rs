@@ -2,10 +2,11 @@
 
 use clap::Args;
 
-use super::{ask_loaders, failed, lines, scratch, shim};
+use super::{ask_loaders, failed, lines, scratch};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::preloading::root::Root;
+use crate::cli::shim_library;
 
 /// Try the shim on programs of this machine; changes nothing. Exit code 1: something is different.
 #[derive(Args, Debug)]
@@ -13,7 +14,7 @@ pub(super) struct Check {}
 
 impl Check {
     pub(super) fn run(self, context: &Context, root: &Root) -> Result<Exit, Failure> {
-        let (shim, scratch) = (shim()?, scratch(root)?);
+        let (shim, scratch) = (shim_library::sealed()?, scratch(root)?);
         let loaders = ask_loaders(root, &scratch)?;
         let directory = scratch.within().join("libraries");
         let written = loaders.layout.write(root, &directory, &shim);

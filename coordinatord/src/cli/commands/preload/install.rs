@@ -7,13 +7,14 @@ use clap::Args;
 use everwrite_protocol::local::RUN_DIRECTORY_DEFAULT;
 use serde::Serialize;
 
-use super::{ask_loaders, failed, lines as report_lines, rescue, scratch, shim};
+use super::{ask_loaders, failed, lines as report_lines, rescue, scratch};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::preloading::line_file::LineFile;
 use crate::cli::preloading::root::Root;
 use crate::cli::preloading::self_test::{Loaders, Report};
 use crate::cli::preloading::{LINE_FILE, lines, place};
+use crate::cli::shim_library;
 
 /// Put the shim in place for every program started from now on.
 ///
@@ -46,7 +47,7 @@ impl Install {
 
     fn install(&self, root: &Root) -> Result<Answer, Failure> {
         let put = |error| failed("put libraries into", &at(root, place::DIRECTORY), &error);
-        let (shim, scratch) = (shim()?, scratch(root)?);
+        let (shim, scratch) = (shim_library::sealed()?, scratch(root)?);
         let loaders = ask_loaders(root, &scratch)?;
         let _placeholder = Placeholder::make(root)?;
         let staged = Staged::write(root, &loaders, &shim).map_err(put)?;

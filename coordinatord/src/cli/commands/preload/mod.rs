@@ -13,11 +13,9 @@ use clap::{Args, Subcommand};
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::preloading::object;
 use crate::cli::preloading::root::Root;
 use crate::cli::preloading::scratch::Scratch;
 use crate::cli::preloading::self_test::{Loaders, Report, Way};
-use crate::cli::shim_library;
 
 /// The shim in every program of this machine, by /etc/ld.so.preload.
 ///
@@ -25,10 +23,10 @@ use crate::cli::shim_library;
 /// and those with another C library never do.
 #[derive(Args, Debug)]
 #[command(after_help = "If programs no longer start:\n  \
-    everwrite preload remove                     takes the line out; the loader goes on without a library\n  \
-    . /usr/lib/everwrite/rescue.sh               the same in a root shell that is open; starts no program\n  \
-    busybox sh /usr/lib/everwrite/rescue.sh      the same by a statically linked busybox\n  \
-    everwrite preload remove --root /mnt         the same from another system, with the disk at /mnt")]
+    everwrite preload remove                     while the library is only missing or cut short\n  \
+    . /usr/lib/everwrite/rescue.sh               in a root shell that is open: starts no program\n  \
+    busybox sh /usr/lib/everwrite/rescue.sh      by a statically linked busybox\n  \
+    everwrite preload remove --root /mnt         from another system, with the disk at /mnt")]
 pub(crate) struct Preload {
     /// Work on the file system below this directory: a chroot, a mounted disk.
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
@@ -54,23 +52,6 @@ impl Preload {
             Action::Remove(command) => command.run(context, &root),
             Action::Status(command) => command.run(context, &root),
         }
-    }
-}
-
-/// The shim as it is put in place.
-fn shim() -> Result<Vec<u8>, Failure> {
-    let path = shim_library::find()?;
-    let read = std::fs::read(&path).map_err(|error| failed("read", &path, &error))?;
-    let damaged =
-        |what: &str| Failure::negative(format!("{}: {what}", path.display()), "install it again");
-    match shim_library::needed(&read) {
-        Some(0) => object::sealed(&read).ok_or_else(|| damaged("it is cut short")),
-        Some(count) => Err(Failure::new(
-            Exit::Refused,
-            format!("{} needs {count} other libraries", path.display()),
-            "where one of them is missing no program would start; build it by scripts/build",
-        )),
-        None => Err(damaged("it is no 64-bit ELF library")),
     }
 }
 
