@@ -6,6 +6,7 @@
 mod calls;
 mod exports;
 mod figures;
+mod global;
 mod guests;
 mod libcs;
 mod library;
