@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use everwrite_protocol::control::{Capture, RootStatus, State, Status, UplinkStatus};
+use everwrite_protocol::control::{Capture, RootStatus, State, Status, Switch, UplinkStatus};
 use everwrite_protocol::ids::Timestamp;
 
 use crate::cli::context::Context;
@@ -67,8 +67,13 @@ fn headline(status: &Status, now: Timestamp) -> String {
         .resumes_at
         .map(|at| format!(", on again at {}", shown::time(at)));
     format!(
-        "{} since {} ({}){}",
+        "{}{} since {} ({}){}",
         status.state,
+        // The word may be younger than the switch's last turn.
+        match status.switch {
+            Switch::On => ", switched on",
+            Switch::Off => "",
+        },
         shown::time(status.since),
         shown::ago(status.since, now),
         resumes.unwrap_or_default()
