@@ -120,3 +120,24 @@ while True: os.pwrite(file, os.urandom(4096), random.randrange(12288) * 4096)'"#
     writer.wait().unwrap();
     pair.assert_mirrored();
 }
+
+/// A large file is saved beside the old one, slowly, and sent all the while: what both have in common
+/// is not sent.
+#[test]
+fn saved_in_many_steps() {
+    let pair = Pair::start_with(|tree| {
+        shell(tree, "head -c 16M /dev/urandom > big");
+    });
+    let sent = || pair.source.status().uplinks[0].bytes_sent;
+    let before = sent();
+    pair.run("{ head -c 1000 big; printf x; tail -c +1001 big; } | head -c 4M > big.tmp");
+    for step in 1..=4 {
+        pair.source.settle();
+        let from = step << 22;
+        pair.run(&format!("tail -c +{from} big | head -c 4M >> big.tmp"));
+    }
+    pair.run("mv big.tmp big");
+    pair.assert_mirrored();
+    let sent = sent() - before;
+    assert!(sent < 2 << 20, "{sent} bytes sent");
+}

@@ -27,6 +27,8 @@ const REST: Duration = Duration::from_millis(300);
 const REST_CUT_SHORT: Duration = Duration::from_millis(900);
 /// However often it is written to, it is looked at after this.
 const REST_MAX: Duration = Duration::from_secs(2);
+/// A file that is older is not thought to be in the making any more.
+const YOUNG: Duration = Duration::from_secs(60);
 /// Rounds in which a file is looked for before everything is listed instead.
 const ATTEMPTS_MAX: u8 = 8;
 
@@ -139,13 +141,15 @@ impl Round<'_> {
         stat: &Stat,
         entry: &DirtyFile,
     ) -> Result<Option<FileRow>> {
-        if wants_comparison(entry, row, stat) && row.size > 0 {
-            return Ok(Some(row.clone()));
+        let own = (wants_comparison(entry, row, stat) && row.size > 0).then(|| row.clone());
+        let grows = is_being_made(row, stat);
+        let heavy = is_heavy(&entry.dirt, row, stat);
+        if row.staged || entry.begun.is_some() || !grows && (own.is_some() || !heavy) {
+            return Ok(own);
         }
-        if row.staged || entry.begun.is_some() || !is_heavy(&entry.dirt, row, stat) {
-            return Ok(None);
-        }
-        self.sibling(at, name, stat, Some(row.id), Why::of(entry.mark))
+        // What comes behind its end can't be found in the file's own old content.
+        let sibling = self.sibling(at, name, stat, Some(row.id), Why::of(entry.mark))?;
+        Ok(sibling.or(own))
     }
 
     /// Looks at the file a little later.
@@ -409,6 +413,13 @@ fn looks_written(row: &FileRow, stat: &Stat) -> bool {
 /// may be out of date.
 fn changed_in_between(entry: &DirtyFile, stat: &Stat) -> bool {
     entry.next.is_none() && entry.begun.is_some_and(|changed| changed != stat.changed)
+}
+
+/// Is it a young file that goes on growing, as one that will replace another does?
+fn is_being_made(row: &FileRow, stat: &Stat) -> bool {
+    let age = wall_clock().0.saturating_sub(stat.birth.cast_signed());
+    (0..YOUNG.as_nanos() as i64).contains(&age)
+        && stat.size.saturating_sub(row.size) >= REWRITTEN_BYTES_MIN
 }
 
 /// Is most of a large file dirty?

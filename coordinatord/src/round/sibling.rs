@@ -32,7 +32,8 @@ impl Round<'_> {
         if stat.size < SIZE_MIN || why.mark.origin == OriginId::SCAN {
             return Ok(None);
         }
-        let sizes = (stat.size / 2, stat.size.saturating_mul(2));
+        // The new file may still be growing.
+        let sizes = (stat.size / 2, u64::MAX);
         let mut siblings = self
             .state
             .index
