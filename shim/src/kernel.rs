@@ -43,10 +43,7 @@ pub(crate) const O_CLOEXEC: c_int = 0o2000000;
 pub(crate) const O_PATH: c_int = 0o10000000;
 /// `__O_TMPFILE`, without the `O_DIRECTORY` that goes with it.
 pub(crate) const O_TMPFILE_BIT: c_int = 0o20000000;
-#[cfg(target_arch = "x86_64")]
-pub(crate) const O_NOFOLLOW: c_int = 0o400000;
-#[cfg(target_arch = "aarch64")]
-pub(crate) const O_NOFOLLOW: c_int = 0o100000;
+pub(crate) use crate::arch::O_NOFOLLOW;
 const S_IFMT: u32 = 0o170000;
 const S_IFREG: u32 = 0o100000;
 const S_IFLNK: u32 = 0o120000;

@@ -93,6 +93,8 @@ pub(crate) mod number {
 /// This processor never had the older calls.
 pub(crate) const OLD_CALLS: &[(u32, Call)] = &[];
 
+pub(crate) const O_NOFOLLOW: core::ffi::c_int = 0o100000;
+
 /// `struct stat` as `newfstatat(2)` fills it.
 #[repr(C)]
 pub(crate) struct Stat {
@@ -472,6 +474,20 @@ macro_rules! passing_function {
 #[cfg(not(test))]
 pub(crate) use export_hot;
 pub(crate) use {hot_body, hot_function, passing_function};
+
+// The compiler's own library asks libc whether the processor has the newer atomic instructions: a
+// strong import. It is told no, and takes those that every processor has.
+#[cfg(not(test))]
+global_asm!(
+    ".pushsection .text.everwrite_features,\"ax\",%progbits",
+    ".hidden getauxval",
+    ".globl getauxval",
+    ".type getauxval,%function",
+    "getauxval:",
+    "mov x0, #0",
+    "ret",
+    ".popsection",
+);
 
 // The compiler calls these by name. Imported from libc they would be strong imports.
 #[cfg(not(test))]

@@ -129,6 +129,8 @@ pub(crate) const OLD_CALLS: &[(u32, Call)] = &[
     (261, Call::AttributesAt(at(0, 1), Links::Follow)),
 ];
 
+pub(crate) const O_NOFOLLOW: core::ffi::c_int = 0o400000;
+
 /// `struct stat` as `newfstatat(2)` fills it.
 #[repr(C)]
 pub(crate) struct Stat {
