@@ -14,6 +14,7 @@
 //! - [`restore`]: brings a file or a tree back as it was, out of a store or through a receiver.
 //! - [`time_expression`]: moments as people write them.
 //! - [`verify`]: compares a store with what it should hold.
+//! - [`without_shim`]: keeps the daemons, here and at the source, from being heard themselves.
 //! - [`cli`]: the program's commands; [`answers`]: how commands answer, here and at the source.
 pub mod answers;
 pub mod apply;
@@ -33,3 +34,4 @@ pub mod tls;
 pub mod transport;
 pub mod verify;
 mod whole_file;
+pub mod without_shim;

@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 use crate::answers::exit::{Exit, Failure};
 use crate::answers::output::Output;
-use crate::{pairing, serve};
+use crate::{pairing, serve, without_shim};
 
 /// Everwrite's destination: stores, mirrors, keeps history and restores
 #[derive(Parser, Debug)]
@@ -89,7 +89,10 @@ impl Command {
 
     fn run(self) -> Result<Exit, Failure> {
         match self {
-            Self::Serve(options) => plain(serve::serve(&options)),
+            Self::Serve(options) => {
+                without_shim::begin_again();
+                plain(serve::serve(&options))
+            }
             Self::Pair(options) => plain(pairing::pair(&options)),
             Self::Sources(command) => command.run(),
             Self::Log(command) => command.run(),
