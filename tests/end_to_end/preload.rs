@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use harness::artifacts::artifacts;
+use harness::daemon::Daemon;
 use harness::{Outcome, Pair, Place, PrivateRoot, run, shell, skip, wait_until};
 use serde_json::Value;
 
@@ -140,6 +141,54 @@ git init -q g; cp python copied; mv copied moved; tar -cf t g; rm -r g; env -i s
     let misses = pair.source.everwrite(["reconcile", "--json"]).text();
     let found = pair.source.status().capture.scan.misses;
     assert_eq!(found, 0, "a scan found what no hint had told: {misses}");
+}
+
+/// A coordinator in the system's places, as a machine has it; and a tree that it protects, at `/srv/data`.
+fn machine(place: &Place, root: &PrivateRoot) -> Daemon {
+    let programs = artifacts().everwrite.parent().unwrap();
+    root.show(programs, Path::new("/mnt"));
+    std::fs::create_dir_all(root.at(Path::new("/srv/data"))).unwrap();
+    let (log, output) = (place.path().join("log"), place.path().join("out"));
+    let mut command = root.command("/mnt/everwrite-coordinatord");
+    Daemon::start(command.env_remove("EVERWRITE_HOME"), &log, &output)
+}
+
+/// `everwrite ARGUMENTS` in `root`.
+fn everwrite(root: &PrivateRoot, arguments: &str) -> Outcome {
+    let mut command = root.command("/mnt/everwrite");
+    run(command
+        .args(arguments.split_whitespace())
+        .env_remove("EVERWRITE_HOME"))
+}
+
+#[test]
+fn a_machine_of_its_own() {
+    in_private("preload::a_machine_of_its_own", |place, root| {
+        preload(root, &["install"]).success();
+        let mut daemon = machine(place, root);
+        wait_until("the coordinator answers", || {
+            everwrite(root, "status").code != Some(3)
+        });
+        everwrite(root, "protect /srv/data --to dir:/srv/store --wait").success();
+        daemon.kill();
+        // A policy page is there from the beginning now: it must not hear itself.
+        let mut daemon = machine(place, root);
+        wait_until("the coordinator answers", || {
+            everwrite(root, "status").code == Some(0)
+        });
+
+        let script = "install -d -o nobody n; su nobody -s /bin/sh -c 'echo a >n/f'; echo b >g";
+        run(&mut root.script(Path::new("/srv/data"), script)).success();
+        everwrite(root, "sync").success();
+        let log = everwrite(root, "log /srv/data/n/f").success().text();
+        assert!(log.contains("uid 65534"), "{log}");
+        let coverage: Value = everwrite(root, "coverage --json").success().json();
+        let pid = u64::from(daemon.pid());
+        assert_eq!(said_of(&coverage, pid, "seen"), "switched-off");
+        everwrite(root, "reconcile").success();
+        everwrite(root, "verify").success();
+        daemon.terminate();
+    });
 }
 
 /// Runs `test` in a place of its own, or says why not.

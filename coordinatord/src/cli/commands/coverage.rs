@@ -38,6 +38,8 @@ enum Seen {
     Loaded,
     /// It has the shim, which a system call filter keeps from telling.
     Filtered,
+    /// It has the shim, which its environment switches off; so do our own daemons.
+    SwitchedOff,
     /// It does not have the shim.
     NotCovered,
 }
@@ -107,6 +109,7 @@ fn seen(process: &Process, heard: Option<&AttachedProcess>) -> Seen {
     match (process.sight.is_in(), heard) {
         (true, Some(AttachedProcess { blind: true, .. })) => Seen::PartlyAttached,
         (true, Some(_)) => Seen::Attached,
+        (true, None) if process.switched_off => Seen::SwitchedOff,
         (true, None) if process.filtered => Seen::Filtered,
         (true, None) => Seen::Loaded,
         // Who may not be looked at is known by what it tells.
@@ -124,6 +127,7 @@ impl Seen {
             }
             Self::Loaded => "have the shim and changed nothing yet where files are protected",
             Self::Filtered => "have the shim, but a system call filter keeps it from telling",
+            Self::SwitchedOff => "have the shim, switched off by EVERWRITE_OFF=1",
             Self::NotCovered => "not covered: found by scans (--all names them)",
         }
     }
@@ -142,6 +146,7 @@ impl Row {
             Seen::PartlyAttached => format!("partly attached, {} hints", shown::count(*hints)),
             Seen::Loaded => "loaded".to_owned(),
             Seen::Filtered => "loaded, under a system call filter".to_owned(),
+            Seen::SwitchedOff => "switched off".to_owned(),
             Seen::NotCovered => format!("not covered: {}", process.sight.told()),
         };
         format!("{:>9}  {program:<16}  {told}", process.pid)
@@ -159,6 +164,7 @@ mod tests {
             uid: 0,
             sight,
             filtered,
+            switched_off: pid == 8,
             started_ticks: 7,
         }
     }
@@ -185,6 +191,7 @@ mod tests {
             process(5, Sight::Loaded, true),
             process(6, Sight::Unknown, false),
             process(7, Sight::Loaded, false),
+            process(8, Sight::Loaded, false),
         ];
         let heard = Heard {
             attached: vec![
@@ -205,6 +212,7 @@ mod tests {
             Seen::Filtered,
             Seen::Attached,
             Seen::Loaded,
+            Seen::SwitchedOff,
         ];
         assert_eq!(seen, expected);
         assert_eq!(answer.counts[&Seen::Attached], 2);

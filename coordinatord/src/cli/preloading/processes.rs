@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use everwrite_protocol::local::KILL_SWITCH_VARIABLE;
 use serde::Serialize;
 
 use super::maps::{self, Mapped};
@@ -80,6 +81,8 @@ pub(in crate::cli) struct Process {
     pub(in crate::cli) sight: Sight,
     /// A system call filter is on: the shim makes no calls of its own then.
     pub(in crate::cli) filtered: bool,
+    /// Its environment switches the shim off.
+    pub(in crate::cli) switched_off: bool,
     /// Clock ticks since boot at its start: tells it apart from a later one of the same number.
     pub(in crate::cli) started_ticks: u64,
 }
@@ -136,6 +139,7 @@ fn look(pid: u32, root: &Root, line: &Line, boot: SystemTime) -> Option<Process>
         program,
         uid: field(&status, "Uid:", 1)?,
         sight: sight(&directory, line, boot + ticks(started_ticks)),
+        switched_off: is_switched_off(&directory),
         filtered: field(&status, "Seccomp:", 0).is_some_and(|mode| mode != 0),
         started_ticks,
     })
@@ -175,6 +179,14 @@ fn judge(facts: &Facts, line: &Line, started: SystemTime) -> Sight {
         (.., Some(since)) if started <= since => Sight::StartedBefore,
         _ => Sight::Dropped,
     }
+}
+
+/// Whether it was started so; the shim looks no later either.
+fn is_switched_off(directory: &Path) -> bool {
+    let environment = fs::read(directory.join("environ")).unwrap_or_default();
+    let switch = format!("{KILL_SWITCH_VARIABLE}=1");
+    let mut variables = environment.split(|byte| *byte == 0);
+    variables.any(|variable| variable == switch.as_bytes())
 }
 
 /// Name and start of `/proc/pid/stat`. The name, in parentheses, may hold anything.
