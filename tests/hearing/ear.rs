@@ -1,7 +1,7 @@
 //! An intake, a protected tree, and programs under the shim.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -51,6 +51,13 @@ impl Ear {
         ear.stop();
         ear.start();
         ear
+    }
+
+    /// Lets programs of other users in.
+    pub(crate) fn open_to_all(&self) {
+        for directory in [self.place.path(), &self.tree, &self.run_directory()] {
+            std::fs::set_permissions(directory, PermissionsExt::from_mode(0o755)).unwrap();
+        }
     }
 
     /// Starts (again).

@@ -211,3 +211,72 @@ const fs = require("fs"), p = fs.promises;
 })()'"#,
     );
 }
+
+#[test]
+fn streams_of_cplusplus() {
+    heard_of_program(
+        "g++",
+        "cat > s.cc <<'END'
+#include <fstream>
+#include <filesystem>
+int main() {
+    { std::ofstream out(\"a\"); for (int i = 0; i < 9000; i++) out << i << '\\n'; }
+    { std::fstream both(\"a\", std::ios::in | std::ios::out); both.seekp(5000); both << \"here\" << std::flush; both.seekp(-9, std::ios::end); both << \"end\"; }
+    { std::ofstream more(\"a\", std::ios::app); more << \"appended\" << std::endl; }
+    namespace fs = std::filesystem;
+    fs::create_directories(\"d/e\"); fs::copy_file(\"a\", \"d/e/b\"); fs::rename(\"d/e/b\", \"d/c\");
+    fs::resize_file(\"d/c\", 77); fs::create_hard_link(\"d/c\", \"d/h\"); fs::remove_all(\"d/e\");
+}
+END
+         g++ -std=c++17 -o s s.cc",
+        "./s",
+    );
+}
+
+#[test]
+fn cargo_builds() {
+    heard_of_program(
+        "cargo",
+        "mkdir -p p/src; printf '[package]\\nname = \"p\"\\nversion = \"0.1.0\"\\nedition = \"2021\"\\n' > p/Cargo.toml
+         echo 'fn main() { println!(\"{}\", 6 * 7) }' > p/src/main.rs",
+        // What links by stores into a mapping is the witness's: a linker that writes is asked for.
+        "cd p; export CARGO_HOME=$HOME/cargo CARGO_TARGET_DIR=$PWD/target RUSTFLAGS='-C link-arg=-fuse-ld=bfd'
+         cargo build --offline --quiet; touch src/main.rs; cargo build --offline --quiet",
+    );
+}
+
+/// A server of many processes that share their files.
+#[test]
+fn postgresql() {
+    let Some(bin) = newest("/usr/lib/postgresql").map(|version| version.join("bin")) else {
+        return skip("postgresql", "not installed");
+    };
+    if !rustix::process::geteuid().is_root() {
+        return skip("postgresql", "needs root to become the user postgres");
+    }
+    let mut ear = Ear::new();
+    ear.open_to_all();
+    let script = "export PATH=\"$BIN:$PATH\" PGHOST=\"$PWD\" PGDATABASE=postgres
+        initdb -D data -A trust --no-sync > /dev/null
+        pg_ctl -D data -o \"-k $PWD -c listen_addresses=\" -w -l data/log start > /dev/null
+        pgbench -q -i -s 1 2> /dev/null; pgbench -n -c 2 -t 300 > /dev/null 2>&1
+        psql -q -c \"create table t as select generate_series(1, 9999) n\" -c \"vacuum full\" -c \"drop table t\" -c checkpoint
+        pg_ctl -D data -m fast -w stop > /dev/null";
+    std::fs::write(ear.tree.join("script"), script).unwrap();
+    ear.hears_all_of(|ear| {
+        let line = format!(
+            "chown postgres .; runuser -u postgres -- env BIN={} sh -e script",
+            bin.display()
+        );
+        drop(ear.shell(&line));
+    });
+}
+
+/// The directory of the highest version.
+fn newest(directory: &str) -> Option<std::path::PathBuf> {
+    let versions = std::fs::read_dir(directory).ok()?;
+    let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
+    versions
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .max_by_key(|path| number(path))
+}
