@@ -3,7 +3,7 @@
 
 use core::ffi::{c_char, c_int};
 
-use crate::{attach, descriptor, environment, hull, mapping, policy, process, stdio};
+use crate::{attach, descriptor, environment, hull, mapping, policy, process, stdio, symbols};
 
 #[cfg(not(test))]
 #[used]
@@ -22,6 +22,7 @@ extern "C" fn at_start(
     environment: *const *const c_char,
 ) {
     process::begin();
+    symbols::begin();
     environment::read(environment);
     if environment::is_switched_off() {
         policy::turn_off();

@@ -8,7 +8,8 @@
 
 use core::ffi::{CStr, c_char, c_void};
 use core::mem::transmute;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
 use crate::arch::{own_dynamic_section, weak_address};
 use crate::elf::{DEFAULT, Dynamic, Tables};
@@ -105,16 +106,30 @@ pub(crate) fn old_version(name: &CStr, caller: usize) -> Option<usize> {
     (address != find(name)?.1).then_some(address)
 }
 
-/// The object whose code lies at `address`: its dynamic section is the first one behind it.
-fn object_of(address: usize) -> Option<&'static Object> {
-    let mut nearest: Option<&Object> = None;
+/// The last object that was loaded when the program started. Those behind it may go at any moment.
+static LAST: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
+
+/// The program starts: nothing that is in the list now will leave it.
+pub(crate) fn begin() {
     let mut object = first();
+    while let Some(here) = object {
+        LAST.store(ptr::from_ref(here).cast_mut(), Relaxed);
+        object = here.next();
+    }
+}
+
+/// The object whose code lies at `address`, of those that the program was started with: its dynamic
+/// section is the first one behind it.
+fn object_of(address: usize) -> Option<&'static Object> {
+    let last = LAST.load(Relaxed);
+    let mut nearest: Option<&Object> = None;
+    let mut object = first().filter(|_| !last.is_null());
     while let Some(here) = object {
         let place = here.dynamic as usize;
         if place > address && nearest.is_none_or(|nearest| place < nearest.dynamic as usize) {
             nearest = Some(here);
         }
-        object = here.next();
+        object = here.next().filter(|_| !ptr::eq(here, last));
     }
     nearest
 }
@@ -159,6 +174,7 @@ mod tests {
     /// The test program was linked to the default version of whatever it calls.
     #[test]
     fn the_caller_says_which_version_it_means() {
+        begin();
         let here = object_of(old_version as *const () as usize).unwrap();
         assert_eq!(here.base, first().unwrap().base);
         assert_eq!(
