@@ -66,6 +66,22 @@ impl LineFile {
         replaced.and_then(|()| sync_directory(&self.path))
     }
 
+    /// The same where the file itself can't be replaced, being a mount point: for a moment readers find
+    /// less than there was. So only to take something out.
+    pub(in crate::cli) fn replace_anyhow(&self, content: &[u8]) -> io::Result<()> {
+        match self.replace(content) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                let mut file = OpenOptions::new()
+                    .write(true)
+                    .truncate(true)
+                    .open(&self.path)?;
+                file.write_all(content)?;
+                file.sync_all()
+            }
+            replaced => replaced,
+        }
+    }
+
     /// A new file with the mode and the owner of the old one.
     fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let mut options = OpenOptions::new();

@@ -198,3 +198,43 @@ fn tell(context: &Context, root: &Root, answer: &Answer) -> Result<Exit, Failure
 fn at(root: &Root, path: &str) -> PathBuf {
     PathBuf::from(root.shown(Path::new(path)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::preloading::canary::Tried;
+    use crate::cli::preloading::self_test::{LoaderReport, Way};
+
+    fn report(difference: Option<&str>, seen: bool, problem: Option<&str>) -> Report {
+        Report {
+            way: Way::Line,
+            programs: vec![Tried {
+                program: "true",
+                difference: difference.map(str::to_owned),
+            }],
+            loaders: vec![LoaderReport {
+                programs: "32-bit",
+                path: "/lib/ld.so",
+                seen,
+                problem: problem.map(str::to_owned),
+            }],
+        }
+    }
+
+    #[test]
+    fn what_programs_would_notice_is_refused() {
+        let judged = |without_32_bit, report| Install { without_32_bit }.judge(report).is_ok();
+        assert!(judged(false, report(None, true, None)));
+        assert!(!judged(true, report(Some("it hangs"), true, None)));
+        assert!(!judged(true, report(None, true, Some("it complains"))));
+        assert!(!judged(false, report(None, false, Some("it complains"))));
+        assert!(judged(true, report(None, false, Some("it complains"))));
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let reasons = ["a", "b", "c", "d", "e"].map(str::to_owned);
+        assert_eq!(first(&reasons), "a; b; c; and 2 more");
+        assert_eq!(first(&reasons[..1]), "a");
+    }
+}

@@ -102,6 +102,8 @@ fn lines(report: &Report) -> Vec<String> {
 fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => "do it as root",
+        io::ErrorKind::ReadOnlyFilesystem => "make it writable: `mount -o remount,rw`",
+        io::ErrorKind::ResourceBusy => "something is mounted there: unmount it",
         _ => "",
     };
     Failure::negative(format!("{what} {}: {error}", path.display()), hint)

@@ -49,7 +49,7 @@ fn take_line_out(root: &Root) -> Result<Answer, Failure> {
         let after = lines::without(&before);
         let changed = before != after;
         if changed {
-            file.replace(&after)?;
+            file.replace_anyhow(&after)?;
         }
         Ok(Answer {
             file: file.path().to_owned(),
