@@ -310,7 +310,8 @@ fn the_way_back_when_no_program_starts() {
             shell.ask("echo here");
             let others = format!("{LINE}\n# kept by hand\n");
             std::fs::write(root.at(Path::new(LIST)), others).unwrap();
-            replace(&library(root), &std::fs::read(deadly(place)).unwrap());
+            let deadly = deadly(place);
+            replace(&library(root), &std::fs::read(&deadly).unwrap());
             run(&mut root.command("true")).exits(127);
 
             let said = shell.ask(". /usr/lib/everwrite/rescue.sh");
@@ -318,6 +319,15 @@ fn the_way_back_when_no_program_starts() {
             shell.end();
             run(&mut root.command("true")).success();
             assert_eq!(list(root).unwrap(), "# kept by hand\n");
+
+            // Even where the list can only be written to.
+            std::fs::write(root.at(Path::new(LIST)), format!("{LINE}\n")).unwrap();
+            root.show(&root.at(Path::new(LIST)), Path::new(LIST));
+            preload(root, &["remove"]).success();
+            assert_eq!(list(root).unwrap(), "");
+            run(Command::new("umount").arg(root.at(Path::new(LIST)))).success();
+            preload(root, &["install"]).success();
+            replace(&library(root), &std::fs::read(&deadly).unwrap());
 
             // From another system, with the disk at hand.
             std::fs::write(root.at(Path::new(LIST)), format!("{LINE}\n")).unwrap();

@@ -57,12 +57,14 @@ impl PrivateRoot {
         self.0.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// Makes a directory of the machine the same in it, at `at`.
+    /// Makes a directory (or file) of the machine the same in it, at `at`.
     #[track_caller]
     pub fn show(&self, directory: &Path, at: &Path) {
         let target = self.at(at);
-        std::fs::create_dir_all(&target)
-            .unwrap_or_else(|error| panic!("{}: {error}", target.display()));
+        if !target.exists() {
+            std::fs::create_dir_all(&target)
+                .unwrap_or_else(|error| panic!("{}: {error}", target.display()));
+        }
         let source = directory.display().to_string();
         mount(&["--rbind", &source], Some(&target)).unwrap_or_else(|error| panic!("{error}"));
     }
