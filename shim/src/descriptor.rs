@@ -105,7 +105,7 @@ pub(crate) fn watched(descriptor: c_int) -> Option<(&'static PolicyPage, Known)>
     };
     match entry.state.load(Acquire) {
         FILE => {
-            let page = policy::active()?;
+            let page = policy::active_at_once()?;
             let known = recall(descriptor, entry);
             policy::watches(page, known.file.inode.device).then_some((page, known))
         }

@@ -35,8 +35,14 @@ const LOOK_INTERVAL_MS: u64 = 1000;
 const HOLD_US_MAX: u64 = 1_000_000;
 
 /// The page, if a coordinator wants to hear from shims. One load and one compare when it does.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn active() -> Option<&'static PolicyPage> {
+    active_at_once()
+}
+
+/// The same for the path of every write.
+#[inline(always)]
+pub(crate) fn active_at_once() -> Option<&'static PolicyPage> {
     let page = PAGE.load(Acquire);
     // SAFETY: null, `SILENT`, or a mapping that is never taken away.
     match unsafe { page.as_ref() } {
