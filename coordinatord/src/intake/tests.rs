@@ -112,6 +112,28 @@ async fn a_call_is_heard_with_who_made_it() {
 }
 
 #[tokio::test]
+async fn who_is_here_is_told_with_what_came_of_it() {
+    let mut world = World::new(8);
+    assert_eq!(world.intake.coverage().await, Coverage::default());
+    let attached = world.attach();
+    let call = Call::write(7, 0, 10);
+    let announced = producer(&attached).begin(0, call);
+    producer(&attached).end(announced, call);
+    world.barrier().await;
+    let told = world.intake.coverage().await.attached;
+    let [process] = told.as_slice() else {
+        panic!("not one: {told:?}");
+    };
+    assert_eq!((process.pid, process.hints), (std::process::id(), 1));
+    assert!(!process.blind && !process.program.is_empty());
+    // The process as another program, which has said nothing yet.
+    let _anew = world.attach();
+    let told = world.intake.coverage().await.attached;
+    let hints: Vec<u64> = told.iter().map(|process| process.hints).collect();
+    assert_eq!(hints, [0]);
+}
+
+#[tokio::test]
 async fn neighbours_become_one_hint() {
     let mut world = World::new(8);
     let program = world.attach();
