@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use everwrite_protocol::local::{POLICY_FILE_NAME, SOCKET_FILE_NAME};
 use harness::Outcome;
 use harness::artifacts::shim;
 use rustix::fs::Mode;
@@ -29,6 +30,9 @@ fn in_namespace(test: &str, scene: &Scene, script: &str) -> Option<Outcome> {
     let listens = scene.path().join("run");
     // Whoever a program runs as, its shim has to come in.
     rustix::fs::chmod(&listens, Mode::from_raw_mode(0o755)).expect("open the directory");
+    for name in [SOCKET_FILE_NAME, POLICY_FILE_NAME] {
+        rustix::fs::chmod(listens.join(name), Mode::from_raw_mode(0o666)).expect("let them in");
+    }
     let mut command = Command::new("unshare");
     command
         .args(enter)
@@ -47,7 +51,7 @@ fn every_program_has_it() {
     let source = "#include <fcntl.h>\n#include <unistd.h>\nint main(void){int f=open(\"raised\",O_CREAT|O_RDWR,0600);return f<0||pwrite(f,\"x\",1,5000)!=1;}";
     let program = scene.compile("raised", source);
     scene.prepare(&format!(
-        "cp {} setuid; chmod 6755 setuid; chmod 777 .",
+        "cp {0} setuid; cp {0} capable; chmod 6755 setuid; chmod 777 .",
         program.display()
     ));
     scene.check(|scene| {
@@ -57,6 +61,7 @@ fn every_program_has_it() {
             env -i PATH=$PATH bash -c 'for i in 1 2 3; do cp dir/bare dir/$i; done; tar cf all.tar dir; rm -r dir'
             setpriv --reuid=65534 --clear-groups ./setuid
             EVERWRITE_OFF=1 setpriv --reuid=65534 --clear-groups ./setuid
+            rm raised; setcap cap_net_raw+ep capable && EVERWRITE_OFF=1 setpriv --reuid=65534 --clear-groups ./capable
             ldd /bin/sh | grep -c everwrite";
         if let Some(ended) = in_namespace("every_program_has_it", scene, script) {
             assert_eq!(ended.success().text(), "1\n");
