@@ -60,6 +60,10 @@ struct Shell {
 
 impl Shell {
     fn start(mut command: Command) -> Self {
+        Self::start_in(&mut command)
+    }
+
+    fn start_in(command: &mut Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("start a shell");
         let answers = BufReader::new(child.stdout.take().expect("piped"));
@@ -97,7 +101,7 @@ fn said_of(answer: &Value, pid: u64, key: &str) -> String {
 
 #[test]
 fn every_program_is_seen() {
-    let pair = Pair::start();
+    let pair = Pair::start_with(|tree| drop(shell(tree, "echo a >held")));
     let tested = PrivateRoot::with(&pair.place, |root| {
         root.show(&pair.tree, &pair.tree);
         root.show(&pair.source.home().join("run"), Path::new("/run/everwrite"));
@@ -117,6 +121,9 @@ git init -q g; cp python copied; mv copied moved; tar -cf t g; rm -r g; env -i s
         let who = format!("[{}]", pid.trim());
         assert!(log.text().contains(&who), "{who} is not in {}", log.text());
 
+        let mut unseen = Command::new("sh");
+        let mut unseen = Shell::start_in(unseen.current_dir(&pair.tree));
+        unseen.ask("exec 3>>held; echo done");
         let coverage: Value = pair
             .source
             .everwrite(["coverage", "--json"])
@@ -124,6 +131,10 @@ git init -q g; cp python copied; mv copied moved; tar -cf t g; rm -r g; env -i s
             .json();
         assert_eq!(said_of(&coverage, after.pid(), "seen"), "attached");
         assert_eq!(said_of(&coverage, before.pid(), "seen"), "not-covered");
+        let held = pair.tree.join("held").display().to_string();
+        assert_eq!(said_of(&coverage, unseen.pid(), "writes"), held);
+        let told = pair.source.everwrite(["coverage"]).text();
+        assert!(told.contains(&format!("{held} open for writing")), "{told}");
         let status: Value = preload(root, &["status", "--json"]).success().json();
         assert_eq!(said_of(&status, after.pid(), "sight"), "loaded");
         assert_eq!(said_of(&status, before.pid(), "sight"), "started-before");
@@ -132,7 +143,7 @@ git init -q g; cp python copied; mv copied moved; tar -cf t g; rm -r g; env -i s
         preload(root, &["install"]).success();
         let status: Value = preload(root, &["status", "--json"]).success().json();
         assert_eq!(said_of(&status, after.pid(), "sight"), "older");
-        [before, after].into_iter().for_each(Shell::end);
+        [before, after, unseen].into_iter().for_each(Shell::end);
     });
     if let Err(reason) = tested {
         return skip("preload::every_program_is_seen", &reason);

@@ -1,15 +1,17 @@
 //! `everwrite coverage`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use everwrite_protocol::control::{AttachedProcess, Coverage as Heard};
+use everwrite_protocol::control::{AttachedProcess, Coverage as Heard, PathText};
 use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::local_failed;
+use crate::cli::preloading::open_files;
 use crate::cli::preloading::processes::{self, Process, Sight};
 use crate::cli::preloading::root::Root;
 use crate::cli::shown;
@@ -18,7 +20,7 @@ use crate::cli::shown;
 ///
 /// A program with the shim attaches to the coordinator at its first change on a file system that holds
 /// protected files; until then there is nothing to tell. What programs without it change is found by
-/// scans.
+/// scans; those of them that have a protected file open for writing are always named.
 #[derive(Args, Debug)]
 pub(crate) struct Coverage {
     /// Name each process, also those that the shim is not in.
@@ -52,6 +54,8 @@ struct Row {
     seen: Seen,
     /// Hints taken from it so far.
     hints: u64,
+    /// A protected file that it has open for writing, if it is not covered.
+    writes: Option<PathText>,
 }
 
 #[derive(Serialize)]
@@ -66,7 +70,14 @@ impl Coverage {
         let top = Path::new("/");
         let running = processes::all(&Root::at(top)?);
         let running = running.map_err(|error| local_failed("read", Path::new("/proc"), &error))?;
-        let answer = answer(running, heard);
+        let mut answer = answer(running, heard);
+        let roots: Vec<_> = context
+            .config()?
+            .roots
+            .into_iter()
+            .map(|root| root.path)
+            .collect();
+        answer.look_for_writers(&roots);
         context.answer(&answer)?;
         for (seen, count) in &answer.counts {
             context.say(format_args!(
@@ -75,7 +86,8 @@ impl Coverage {
                 seen.told()
             ))?;
         }
-        let named = |row: &&Row| self.all || row.seen != Seen::NotCovered;
+        let silent = |row: &Row| row.seen == Seen::NotCovered && row.writes.is_none();
+        let named = |row: &&Row| self.all || !silent(row);
         for row in answer.processes.iter().filter(named) {
             context.say(row.line())?;
         }
@@ -93,6 +105,7 @@ fn answer(running: Vec<Process>, heard: Heard) -> Answer {
         Row {
             seen: seen(&process, heard),
             hints: heard.map_or(0, |heard| heard.hints),
+            writes: None,
             process,
         }
     });
@@ -102,6 +115,17 @@ fn answer(running: Vec<Process>, heard: Heard) -> Answer {
         .iter()
         .for_each(|row| *counts.entry(row.seen).or_default() += 1);
     Answer { counts, processes }
+}
+
+impl Answer {
+    /// Those that matter most among the ones that are not covered.
+    fn look_for_writers(&mut self, roots: &[PathBuf]) {
+        let rows = self.processes.iter_mut();
+        for row in rows.filter(|row| row.seen == Seen::NotCovered) {
+            let found = open_files::writable_below(row.process.pid, roots);
+            row.writes = found.map(|path| PathText::from_bytes(path.as_os_str().as_bytes()));
+        }
+    }
 }
 
 /// A segment outlives the program that asked for it when the process becomes another one.
@@ -139,6 +163,7 @@ impl Row {
             process,
             seen,
             hints,
+            writes,
         } = self;
         let program = shown::path(process.program.as_bytes());
         let told = match seen {
@@ -147,10 +172,24 @@ impl Row {
             Seen::Loaded => "loaded".to_owned(),
             Seen::Filtered => "loaded, under a system call filter".to_owned(),
             Seen::SwitchedOff => "switched off".to_owned(),
-            Seen::NotCovered => format!("not covered: {}", process.sight.told()),
+            Seen::NotCovered => {
+                format!(
+                    "not covered: {}{}",
+                    process.sight.told(),
+                    writer(writes.as_ref())
+                )
+            }
         };
         format!("{:>9}  {program:<16}  {told}", process.pid)
     }
+}
+
+/// Behind the reason why a process is not covered.
+fn writer(writes: Option<&PathText>) -> String {
+    let path = writes.and_then(PathText::to_bytes);
+    path.map_or_else(String::new, |path| {
+        format!("; has {} open for writing", shown::path(&path))
+    })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub(super) mod lines;
 pub(super) mod loaders;
 pub(super) mod maps;
 pub(super) mod object;
+pub(super) mod open_files;
 pub(super) mod place;
 pub(super) mod processes;
 pub(super) mod root;
