@@ -72,3 +72,18 @@ fn changes_by_programs_with_the_shim() {
     pair.assert_mirrored();
     pair.source.everwrite(["reconcile"]).success();
 }
+
+/// Programs that work beside the tree, on the same file system, are none of Everwrite's business.
+#[test]
+fn no_scan_for_what_happens_outside() {
+    let pair = Pair::start();
+    let work = "cd ..; mkdir -p beside; end=$(($(date +%s) + 3))
+         while [ $(date +%s) -lt $end ]; do echo x >> beside/log; echo y > beside/new; mv beside/new beside/old; done";
+    // One scan there is soon after the start, for programs that began before it.
+    let quiet = (0..3).any(|_| {
+        let before = pair.source.status().capture.scan.last_at;
+        pair.run(work);
+        pair.source.status().capture.scan.last_at == before
+    });
+    assert!(quiet, "it scans all the time");
+}

@@ -28,6 +28,7 @@ mod memory;
 mod merge;
 mod origins;
 mod pace;
+mod places;
 mod policy;
 mod process;
 #[cfg(test)]
@@ -54,7 +55,8 @@ use tokio::sync::oneshot;
 
 pub use error::{IntakeError, SOCKET_PATH_BYTES_MAX, TooManyDevices};
 pub use hint::{Hint, OriginId, What};
-pub use policy::{Places, RootPlace, coordinator_is_alive};
+pub use places::{Places, RootPlace};
+pub use policy::coordinator_is_alive;
 
 use bell::Bell;
 use door::{Caller, Door};

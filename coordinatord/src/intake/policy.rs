@@ -22,12 +22,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use everwrite_protocol::local::{
     HEARTBEAT_STALE_SECONDS, LOCAL_VERSION, POLICY_BYTES, POLICY_DEVICES_MAX, POLICY_FILE_NAME,
-    POLICY_MAGIC, POLICY_ROOT_BYTES_MAX, POLICY_ROOTS_MAX, PolicyPage, PolicyRoot,
+    POLICY_MAGIC, PolicyPage,
 };
 use rustix::time::ClockId;
 
 use super::error::{IntakeError, TooManyDevices};
 use super::memory::Shared;
+use super::places::{self, Places};
 
 /// The page of this coordinator, mapped.
 pub(super) struct Policy {
@@ -134,17 +135,7 @@ impl Policy {
         let page = &self.page;
         page.outside.store(generation.wrapping_sub(1), Relaxed);
         fence(Release);
-        let none = Places::default();
-        let places = places.unwrap_or(&none);
-        let fits = places.roots.len() <= POLICY_ROOTS_MAX && places.roots.iter().all(fits);
-        let count = if fits { places.roots.len() } else { 0 };
-        for (place, word) in page.top.iter().zip(places.top) {
-            place.store(word, Relaxed);
-        }
-        for (place, root) in page.roots.iter().zip(&places.roots) {
-            write_root(place, root);
-        }
-        page.root_count.store(count as u64, Relaxed);
+        places::write(page, places);
         page.outside.store(generation, Release);
     }
 
@@ -163,50 +154,14 @@ impl Policy {
             .collect()
     }
 
+    #[cfg(test)]
+    pub(super) fn named_roots(&self) -> u64 {
+        self.page.root_count.load(Acquire)
+    }
+
     fn renew_epoch(&self) -> io::Result<()> {
         self.page.epoch.store(random()?, Release);
         Ok(())
-    }
-}
-
-/// Where the roots are, for those who see the same tree of directories.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Places {
-    /// `stx_mnt_id` and `stx_ino` of `/`.
-    pub top: [u64; 2],
-    /// All of them.
-    pub roots: Vec<RootPlace>,
-}
-
-impl Places {
-    fn covers(&self, other: &Self) -> bool {
-        other.roots.iter().all(|root| self.roots.contains(root))
-    }
-}
-
-/// Where a root is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RootPlace {
-    /// `st_dev`.
-    pub device: u64,
-    /// `stx_mnt_id`.
-    pub mount: u64,
-    /// Absolute, without links.
-    pub path: Vec<u8>,
-}
-
-fn fits(root: &RootPlace) -> bool {
-    root.path.len() <= POLICY_ROOT_BYTES_MAX
-}
-
-fn write_root(place: &PolicyRoot, root: &RootPlace) {
-    place.device.store(root.device, Relaxed);
-    place.mount.store(root.mount, Relaxed);
-    place.length.store(root.path.len() as u64, Relaxed);
-    for (word, bytes) in place.path.iter().zip(root.path.chunks(8)) {
-        let mut padded = [0; 8];
-        padded[..bytes.len()].copy_from_slice(bytes);
-        word.store(u64::from_le_bytes(padded), Relaxed);
     }
 }
 
