@@ -175,11 +175,32 @@ pub(crate) fn birth(directory: c_int, path: *const c_char, flags: c_int) -> u64 
         .wrapping_add(nanoseconds & 0xffff_ffff)
 }
 
-/// The mount that a file is on, if the kernel tells (since Linux 5.8).
-pub(crate) fn mount(directory: c_int, path: *const c_char, flags: c_int) -> Option<u64> {
-    const STATX_MNT_ID: u32 = 0x1000;
-    const WORD: usize = 18;
-    extended_status(directory, path, flags, STATX_MNT_ID).map(|answer| answer[WORD])
+/// The mount that a file is on, if the kernel tells (since Linux 5.8), and its inode.
+pub(crate) fn mount(directory: c_int, path: *const c_char, flags: c_int) -> Option<[u64; 2]> {
+    const STATX_INO_AND_MNT_ID: u32 = 0x1100;
+    let [
+        _,
+        _,
+        _,
+        _,
+        inode,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        mount,
+        ..,
+    ] = extended_status(directory, path, flags, STATX_INO_AND_MNT_ID)?;
+    Some([mount, inode])
 }
 
 /// What a symbolic link says, as far as there is room; its length.

@@ -23,8 +23,10 @@ use crate::kernel::{self, AT_EMPTY_PATH, AT_FDCWD};
 
 /// Bytes of a path that are looked at: a root's path, and what must follow it.
 const PATH_BYTES: usize = POLICY_ROOT_BYTES_MAX + 8;
-/// Directories that are remembered to be outside.
+/// Directories that are remembered.
 const REMEMBERED: usize = 64;
+/// In a mark: it is outside.
+const OUTSIDE: u64 = 1;
 /// Their marks. What is forgotten is asked again.
 static DIRECTORIES: [AtomicU64; REMEMBERED] = [const { AtomicU64::new(0) }; REMEMBERED];
 
@@ -57,13 +59,15 @@ pub(crate) fn is_directory<D: AsDescriptor>(
     let Some(place) = DIRECTORIES.get((mark >> 58) as usize) else {
         return false;
     };
-    if place.load(Relaxed) == mark {
-        return true;
+    let known = place.load(Relaxed);
+    if known & !OUTSIDE == mark {
+        return known & OUTSIDE != 0;
     }
     let outside =
         open().is_some_and(|opened| is_proved(page, directory.device, opened.descriptor()));
-    if outside && self::generation(page) == Some(generation) {
-        place.store(mark, Relaxed);
+    if self::generation(page) == Some(generation) {
+        let verdict = if outside { OUTSIDE } else { 0 };
+        place.store(mark | verdict, Relaxed);
     }
     outside
 }
@@ -85,8 +89,8 @@ impl AsDescriptor for kernel::Own {
     }
 }
 
-/// What a directory under a generation is remembered by; never 0. Two that share it are as likely as
-/// two equal random numbers of 63 bits. (The finish of SplitMix64.)
+/// What a directory under a generation is remembered by; neither 0 nor odd. Two that share it are as
+/// likely as two equal random numbers of 62 bits. (The finish of SplitMix64.)
 fn mark(directory: Inode, generation: u64) -> u64 {
     let mut mixed = directory
         .inode
@@ -95,7 +99,7 @@ fn mark(directory: Inode, generation: u64) -> u64 {
         .wrapping_add(generation.wrapping_mul(0xd6e8_feb8_6659_fd93));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (mixed ^ (mixed >> 31)) | 1
+    (mixed ^ (mixed >> 31)) & !OUTSIDE | 2
 }
 
 fn is_proved(page: &PolicyPage, device: u64, descriptor: c_int) -> bool {
@@ -121,14 +125,13 @@ fn roots(page: &PolicyPage) -> impl Iterator<Item = &PolicyRoot> {
 /// A program in a `chroot`, or in a mount namespace of its own, has other paths for the same files.
 fn sees_the_same_top(page: &PolicyPage) -> bool {
     let [mount, inode] = &page.top;
-    let top = kernel::status(AT_FDCWD, c"/".as_ptr(), 0);
-    top.is_ok_and(|top| top.inode == inode.load(Relaxed))
-        && kernel::mount(AT_FDCWD, c"/".as_ptr(), 0) == Some(mount.load(Relaxed))
+    let top = [mount.load(Relaxed), inode.load(Relaxed)];
+    kernel::mount(AT_FDCWD, c"/".as_ptr(), 0) == Some(top)
 }
 
 /// The mount that an open file is on, and its path as the kernel sees it, as far as there is room.
 fn mount_and_path(descriptor: c_int, room: &mut [u8; PATH_BYTES]) -> Option<(u64, &[u8])> {
-    let mount = kernel::mount(descriptor, c"".as_ptr(), AT_EMPTY_PATH)?;
+    let [mount, _] = kernel::mount(descriptor, c"".as_ptr(), AT_EMPTY_PATH)?;
     let mut link = [0u8; LINK_BYTES];
     let length = kernel::read_link(link_of(descriptor, &mut link)?, room).ok()?;
     // What can't be reached from the top has a path that begins otherwise.
