@@ -43,6 +43,10 @@ async fn answer_all(
         }
         let query = frame.decode(FrameType::Query)?;
         let (answer, payload) = answer(source, query).await?;
+        // A store that is being closed refuses to wait. That is no answer: who asks again is let in anew.
+        if *source.closing.borrow() {
+            return Err(SessionError::Closing);
+        }
         let mut frame = Frame::with_payload(FrameType::Answer, &answer, payload)
             .map_err(TransportError::from)?;
         shrinker.shrink(&mut frame);
