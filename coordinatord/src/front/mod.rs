@@ -10,6 +10,7 @@ mod places;
 mod requests;
 mod status;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::network_backup::Identity;
 use crate::pipeline::{Event, Request};
 use outbox::Outbox;
 use pipelines::PipelineHandle;
+use places::PlaceTeller;
 
 /// What the front is made of.
 pub struct Front {
@@ -38,6 +40,7 @@ pub struct Front {
     switch: SwitchState,
     intake: Arc<Intake>,
     devices: Arc<Devices>,
+    places: Arc<PlaceTeller>,
     pipelines: Vec<PipelineHandle>,
     outbox: Outbox,
     /// barrier tasks --requests that must come after all hints--> front.
@@ -74,6 +77,7 @@ impl Front {
         let (flushes, flushed) = mpsc::unbounded_channel();
         let mut front = Self {
             devices: Arc::new(Devices::new(Arc::clone(&intake))),
+            places: Arc::new(PlaceTeller::new(Arc::clone(&intake))),
             paths,
             config: Arc::new(config),
             source,
@@ -84,7 +88,7 @@ impl Front {
             outbox: Outbox::default(),
             flushes,
         };
-        front.tell_places();
+        front.places.look(front.root_paths());
         front.intake.set_switch(front.is_on());
         for receiver in front.config.receivers.clone() {
             front.start_pipeline(&receiver)?;
@@ -95,10 +99,9 @@ impl Front {
         Ok((front, flushed))
     }
 
-    /// Tells the shims where the roots are, if that has changed.
-    fn tell_places(&self) {
-        let places = places_of(self.config.roots.iter().map(|root| root.path.as_path()));
-        self.intake.set_places(places.as_ref());
+    fn root_paths(&self) -> Vec<PathBuf> {
+        let roots = self.config.roots.iter();
+        roots.map(|root| root.path.clone()).collect()
     }
 
     /// Is the switch on?

@@ -6,10 +6,62 @@
 use std::io::{self, Error};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, makedev, statx};
 
-use crate::intake::{Places, RootPlace};
+use crate::intake::{Intake, Places, RootPlace};
+
+/// Tells the shims where the roots are. Looking may take long (a root on a file system that does not
+/// answer), so it is never waited for; until it is known where the roots are now, nothing is outside.
+pub(super) struct PlaceTeller {
+    intake: Arc<Intake>,
+    /// How often the roots have changed. Held while places are told, so that none of before are told
+    /// after a change.
+    turn: Mutex<u64>,
+    looking: AtomicBool,
+}
+
+impl PlaceTeller {
+    pub(super) fn new(intake: Arc<Intake>) -> Self {
+        Self {
+            intake,
+            turn: Mutex::new(0),
+            looking: AtomicBool::new(false),
+        }
+    }
+
+    /// Other directories are roots now.
+    pub(super) fn roots_changed(self: &Arc<Self>, roots: Vec<PathBuf>) {
+        let mut turn = self.turn();
+        *turn += 1;
+        self.intake.set_places(None);
+        drop(turn);
+        self.look(roots);
+    }
+
+    /// Looks where these are, beside the caller; not while an earlier look goes on.
+    pub(super) fn look(self: &Arc<Self>, roots: Vec<PathBuf>) {
+        if self.looking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (teller, asked) = (Arc::clone(self), *self.turn());
+        tokio::task::spawn_blocking(move || {
+            let places = places_of(roots.iter().map(PathBuf::as_path));
+            let turn = teller.turn();
+            if *turn == asked {
+                teller.intake.set_places(places.as_ref());
+            }
+            drop(turn);
+            teller.looking.store(false, Ordering::Release);
+        });
+    }
+
+    fn turn(&self) -> MutexGuard<'_, u64> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 const MOUNTS: &str = "/proc/self/mountinfo";
 

@@ -65,7 +65,7 @@ impl Front {
             tracing::error!(error = %error.error, "the pause could not be ended");
         }
         // Mounts come and go.
-        self.tell_places();
+        self.places.look(self.root_paths());
         if self.is_on() {
             (0..self.pipelines.len())
                 .for_each(|pipeline| self.request_behind_hints(pipeline, Request::Settle));
@@ -136,8 +136,11 @@ impl Front {
                 "nothing was changed; make the file writable and repeat",
             )
         })?;
+        let before = self.root_paths();
         self.config = Arc::new(config);
-        self.tell_places();
+        if self.root_paths() != before {
+            self.places.roots_changed(self.root_paths());
+        }
         for pipeline in 0..self.pipelines.len() {
             let request = Request::Configured(Arc::clone(&self.config));
             self.outbox.push(pipeline, Event::Request(request));
