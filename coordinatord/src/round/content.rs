@@ -29,6 +29,8 @@ const REST_CUT_SHORT: Duration = Duration::from_millis(900);
 const REST_MAX: Duration = Duration::from_secs(2);
 /// A file that is older is not thought to be in the making any more.
 const YOUNG: Duration = Duration::from_secs(60);
+/// It must have grown by one part in so many to be compared again.
+const GROWN_PART: u64 = 8;
 /// Rounds in which a file is looked for before everything is listed instead.
 const ATTEMPTS_MAX: u8 = 8;
 
@@ -415,11 +417,14 @@ fn changed_in_between(entry: &DirtyFile, stat: &Stat) -> bool {
     entry.next.is_none() && entry.begun.is_some_and(|changed| changed != stat.changed)
 }
 
-/// Is it a young file that goes on growing, as one that will replace another does?
+/// Is it a young file that goes on growing, as one that will replace another does? Comparing reads all
+/// of it, so it must have grown by a good part: then all comparisons together read a few times its size.
 fn is_being_made(row: &FileRow, stat: &Stat) -> bool {
     let age = wall_clock().0.saturating_sub(stat.birth.cast_signed());
+    let grown = stat.size.saturating_sub(row.size);
     (0..YOUNG.as_nanos() as i64).contains(&age)
-        && stat.size.saturating_sub(row.size) >= REWRITTEN_BYTES_MIN
+        && grown >= REWRITTEN_BYTES_MIN
+        && grown >= stat.size / GROWN_PART
 }
 
 /// Is most of a large file dirty?
@@ -515,6 +520,27 @@ mod tests {
         assert!(!sides((5, 2), 9, (10, 10)), "utimes to the past");
         assert!(sides((5, 9), 9, (10, 10)), "written");
         assert!(sides((5, 5), 9, (10, 11)), "another size");
+    }
+
+    #[test]
+    fn a_file_in_the_making_is_young_and_grows_by_a_good_part() {
+        let now = wall_clock().0.cast_unsigned();
+        let born = |birth, size| Stat {
+            birth,
+            ..stat(size)
+        };
+        let row = |size| FileRow::of(FileId(1), &stat(size), [0; 16], false);
+        let cases = [
+            (now, 40 << 20, 50 << 20, true),
+            (now, 100 << 20, 101 << 20, false),
+            (now, 100, 200, false),
+            (now - 2 * YOUNG.as_nanos() as u64, 40 << 20, 50 << 20, false),
+            (0, 40 << 20, 50 << 20, false),
+        ];
+        for (birth, before, size, expected) in cases {
+            let made = is_being_made(&row(before), &born(birth, size));
+            assert_eq!(made, expected, "from {before} to {size}, born {birth}");
+        }
     }
 
     #[test]

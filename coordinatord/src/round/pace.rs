@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use everwrite_protocol::local::Inode;
 
-/// A file that was looked at rests so many times as long as that took: reading one file over and
-/// over costs at most an eighth of a processor.
+/// A file that was looked at rests so many times as long as that took, up to the longest interval:
+/// below that, reading one file over and over takes an eighth of the time.
 const REST_SHARE: u32 = 7;
 /// What cost less needs no rest.
 const CHEAP: Duration = Duration::from_millis(1);
