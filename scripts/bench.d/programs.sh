@@ -3,7 +3,8 @@
 compile exec_loop
 mkdir "$place/origin"
 # Sources of some kind: what cargo has fetched to build this.
-(cd "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/ && tar -cf "$place/source.tar" tokio-1* regex-* rustix-* libc-*)
+fetched=("${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/)
+(cd "${fetched[0]}" && tar -cf "$place/source.tar" tokio-1* regex-* rustix-* libc-*)
 git -C "$place/origin" init -q
 tar -C "$place/origin" -xf "$place/source.tar"
 git -C "$place/origin" add -A
