@@ -12,7 +12,7 @@ use everwrite_protocol::wire::Kind;
 use rustix::fs::CWD;
 
 use super::Front;
-use crate::intake::{Hint, OriginId, What};
+use crate::intake::{Hint, OriginId, Source, What};
 use crate::look::stat_at;
 
 impl Front {
@@ -24,6 +24,7 @@ impl Front {
         let hints: Vec<_> = whats
             .map(|what| Hint {
                 origin: OriginId::SCAN,
+                source: Source::Shim,
                 at,
                 what,
             })

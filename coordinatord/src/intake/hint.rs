@@ -18,11 +18,51 @@ impl OriginId {
     pub const SCAN: Self = Self(0);
 }
 
+/// Who looks for changes. They grade each other: what only one of them saw tells what the others miss.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Source {
+    /// The shim inside the program, or one of our own commands, which tells of what it did.
+    Shim,
+    /// The witness: the kernel tells of programs that the shim is not in.
+    Kernel,
+    /// The reconcile scan, which compares and announces nothing.
+    Scan,
+}
+
+/// A set of sources: all that told of one thing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Sources(u8);
+
+impl Sources {
+    /// Those of this set and of `other`.
+    pub fn and(self, other: impl Into<Self>) -> Self {
+        Self(self.0 | other.into().0)
+    }
+
+    /// Is this one among them?
+    pub fn has(self, source: Source) -> bool {
+        self.0 & Self::from(source).0 != 0
+    }
+
+    /// Did any of them tell before a scan looked?
+    pub fn announced(self) -> bool {
+        self.has(Source::Shim) || self.has(Source::Kernel)
+    }
+}
+
+impl From<Source> for Sources {
+    fn from(source: Source) -> Self {
+        Self(1 << source as u8)
+    }
+}
+
 /// One place to look at.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hint {
     /// Who was there.
     pub origin: OriginId,
+    /// Who tells of it.
+    pub source: Source,
     /// When the hint was drained from the shim's segment.
     pub at: Instant,
     /// Where to look, and for what.
@@ -125,4 +165,18 @@ pub enum What {
     },
     /// Something was lost: look everywhere.
     Everything,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_announces_nothing() {
+        let both = Sources::from(Source::Shim).and(Source::Kernel);
+        assert!(both.has(Source::Shim) && both.has(Source::Kernel) && !both.has(Source::Scan));
+        assert!(both.announced() && Sources::from(Source::Kernel).announced());
+        assert!(!Sources::from(Source::Scan).announced());
+        assert!(Sources::from(Source::Scan).and(Source::Shim).announced());
+    }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use everwrite_protocol::local::Inode;
 
-use super::hint::{Hint, OriginId, What};
+use super::hint::{Hint, OriginId, Source, What};
 use crate::ranges::{self, RangeSet};
 
 /// Files that can wait.
@@ -21,9 +21,9 @@ const RANGES_MAX: usize = 128 * 1024;
 /// Least time between two [`What::Everything`], which any process may ask for at any rate.
 pub(super) const EVERYTHING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The hints that wait.
-#[derive(Default)]
+/// The hints that wait, all of one source.
 pub(super) struct Merge {
+    source: Source,
     files: HashMap<(OriginId, Inode, u64), Dirt>,
     ranges: usize,
     names: Vec<Hint>,
@@ -47,6 +47,21 @@ struct Dirt {
 }
 
 impl Merge {
+    /// Nothing waits yet.
+    pub(super) fn new(source: Source) -> Self {
+        Self {
+            source,
+            files: HashMap::new(),
+            ranges: 0,
+            names: Vec::new(),
+            known_names: HashSet::new(),
+            directories: HashMap::new(),
+            everything: None,
+            everything_sent: None,
+            losses: 0,
+        }
+    }
+
     /// Adds what was drained at `at`.
     pub(super) fn add(&mut self, origin: OriginId, at: Instant, what: What) {
         match what {
@@ -78,7 +93,9 @@ impl Merge {
             What::Unmapped { file, birth } => self.dirt((origin, file, birth), at).unmapped = true,
             What::Sync { file } => self.dirt((origin, file, 0), at).sync = true,
             What::Names { directory } => self.add_directory(origin, at, directory),
-            What::Name { .. } | What::Rename { .. } => self.add_name(Hint { origin, at, what }),
+            What::Name { .. } | What::Rename { .. } => {
+                self.add_name(self.hint(origin, at, what));
+            }
             What::Everything => self.add_everything(origin, at),
         }
         if self.files.len() > FILES_MAX || self.directories.len() > NAMES_MAX {
@@ -112,31 +129,31 @@ impl Merge {
         self.known_names.clear();
         self.ranges = 0;
         let mut hints = std::mem::take(&mut self.names);
-        hints.extend(
-            self.directories
-                .drain()
-                .map(|(directory, (origin, at))| Hint {
-                    origin,
-                    at,
-                    what: What::Names { directory },
-                }),
-        );
+        for (directory, (origin, at)) in std::mem::take(&mut self.directories) {
+            hints.push(self.hint(origin, at, What::Names { directory }));
+        }
         let mut syncs = Vec::new();
-        for ((origin, file, birth), dirt) in self.files.drain() {
-            dirt.put(origin, file, birth, &mut hints, &mut syncs);
+        for ((origin, file, birth), dirt) in std::mem::take(&mut self.files) {
+            let hint = |what| self.hint(origin, dirt.at, what);
+            dirt.put(file, birth, hint, &mut hints, &mut syncs);
         }
         hints.append(&mut syncs);
         if self.everything_is_due(now)
             && let Some((origin, at)) = self.everything.take()
         {
             self.everything_sent = Some(now);
-            hints.push(Hint {
-                origin,
-                at,
-                what: What::Everything,
-            });
+            hints.push(self.hint(origin, at, What::Everything));
         }
         hints
+    }
+
+    fn hint(&self, origin: OriginId, at: Instant, what: What) -> Hint {
+        Hint {
+            origin,
+            source: self.source,
+            at,
+            what,
+        }
     }
 
     /// Lets "everything" go at once: somebody waits for it.
@@ -260,18 +277,13 @@ impl Dirt {
 
     /// The hints that say all this. "Whole" says more than any range or growth.
     fn put(
-        self,
-        origin: OriginId,
+        &self,
         file: Inode,
         birth: u64,
+        hint: impl Fn(What) -> Hint,
         hints: &mut Vec<Hint>,
         syncs: &mut Vec<Hint>,
     ) {
-        let hint = |what| Hint {
-            origin,
-            at: self.at,
-            what,
-        };
         if self.whole {
             hints.push(hint(What::Whole { file, birth }));
         } else {

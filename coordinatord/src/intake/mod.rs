@@ -54,7 +54,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
 pub use error::{IntakeError, SOCKET_PATH_BYTES_MAX, TooManyDevices};
-pub use hint::{Hint, OriginId, What};
+pub use hint::{Hint, OriginId, Source, Sources, What};
 pub use places::{Places, RootPlace};
 pub use policy::coordinator_is_alive;
 

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::bell::Bell;
 use super::ends::Ends;
-use super::hint::{Hint, OriginId, What};
+use super::hint::{Hint, OriginId, Source, What};
 use super::lane::{Lane, LaneReport};
 use super::mappings::Mappings;
 use super::merge::Merge;
@@ -95,7 +95,7 @@ impl Reader {
             turn: 0,
             unheard: Unheard::new(Instant::now()),
             mappings: Mappings::default(),
-            merge: Merge::default(),
+            merge: Merge::new(Source::Shim),
             barriers: Vec::new(),
             stopped: false,
         }

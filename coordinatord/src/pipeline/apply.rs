@@ -74,7 +74,7 @@ impl Pipeline {
     fn track_mapping(&mut self, hint: &Hint) {
         match hint.what {
             What::Mapped { file, .. } => {
-                let mark = self.state.queue.mark(hint.at, hint.origin);
+                let mark = self.state.queue.mark(hint.at, hint.origin, hint.source);
                 self.state.mapped.insert(file, mark);
             }
             What::Unmapped { file, .. } => {

@@ -5,7 +5,6 @@ use everwrite_protocol::ids::{FileId, SequenceNumber};
 use everwrite_protocol::wire::{Answer, Query};
 
 use super::Pipeline;
-use crate::intake::OriginId;
 use crate::network_backup::UplinkEvent;
 use crate::reconcile::{Scan, ScanReason};
 
@@ -142,10 +141,7 @@ impl Pipeline {
     /// Compares everything: nobody knows what happened while nobody listened.
     fn catch_up(&mut self) -> Result<()> {
         self.state.index.suspect_unsettled()?;
-        let mark = self
-            .state
-            .queue
-            .mark(std::time::Instant::now(), OriginId::SCAN);
+        let mark = self.state.queue.scan_mark(std::time::Instant::now());
         for row in self.state.index.staged()? {
             self.state
                 .queue
@@ -166,7 +162,7 @@ impl Pipeline {
         // What came in unannounced is told of from now on.
         self.tools.intake.renew_outside();
         let scan = Scan::new(reason, now);
-        let mut mark = self.state.queue.mark(now, OriginId::SCAN);
+        let mut mark = self.state.queue.scan_mark(now);
         mark.ticket = scan.mark_of(mark.ticket);
         self.state.scan = Some(scan);
         self.state.list_roots(mark, true)

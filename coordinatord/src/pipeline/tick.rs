@@ -58,7 +58,10 @@ impl Pipeline {
     /// Mapped files whose times moved were stored into: compare them.
     fn look_at_mapped(&mut self) {
         for (inode, mark) in self.state.mapped.clone() {
-            let mark = self.state.queue.mark(Instant::now(), mark.origin);
+            let mark = self
+                .state
+                .queue
+                .mark(Instant::now(), mark.origin, mark.sources);
             self.state
                 .queue
                 .dirty(inode, mark, |dirt| dirt.attributes = true);
@@ -68,7 +71,10 @@ impl Pipeline {
     /// Compares all mapped files, whatever their times say.
     pub(super) fn compare_mapped(&mut self) {
         for (inode, mark) in self.state.mapped.clone() {
-            let mark = self.state.queue.mark(Instant::now(), mark.origin);
+            let mark = self
+                .state
+                .queue
+                .mark(Instant::now(), mark.origin, mark.sources);
             self.state
                 .queue
                 .dirty(inode, mark, |dirt| dirt.whole = true);

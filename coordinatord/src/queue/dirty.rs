@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use everwrite_protocol::ids::Timestamp;
 
-use crate::intake::OriginId;
+use crate::intake::{OriginId, Sources};
 use crate::ranges::RangeSet;
 
 /// Order in which things became dirty; a barrier waits for all up to a ticket.
@@ -25,6 +25,8 @@ pub struct Mark {
     pub since: Instant,
     /// Who changed it last.
     pub origin: OriginId,
+    /// Who told of it, all of them.
+    pub sources: Sources,
 }
 
 impl Mark {
@@ -37,6 +39,7 @@ impl Mark {
                 OriginId::SCAN => known.origin,
                 program => program,
             },
+            sources: known.sources.and(new.sources),
         }
     }
 }

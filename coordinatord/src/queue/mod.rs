@@ -21,7 +21,7 @@ use everwrite_protocol::local::Inode;
 
 pub use dirty::{Dirt, DirtyFile, Listing, Mark, Ticket};
 
-use crate::intake::{Hint, OriginId, What};
+use crate::intake::{Hint, OriginId, Source, Sources, What};
 
 /// Dirty names kept apart in one directory; beyond, the whole directory is listed.
 const NAMES_PER_DIRECTORY_MAX: usize = 4096;
@@ -49,7 +49,7 @@ pub struct Queue {
 impl Queue {
     /// Takes in what a hint says.
     pub fn push(&mut self, hint: &Hint) {
-        let mark = self.mark(hint.at, hint.origin);
+        let mark = self.mark(hint.at, hint.origin, hint.source);
         match &hint.what {
             What::Write {
                 file,
@@ -76,23 +76,34 @@ impl Queue {
                 new_name,
             } => {
                 self.push_name(*old_directory, old_name.clone(), mark);
-                let mark = self.mark(hint.at, hint.origin);
+                let mark = self.renewed(mark);
                 self.push_name(*new_directory, new_name.clone(), mark);
             }
             What::Names { directory } => self.push_listing(*directory, mark, false, false),
-            What::Everything => self.everything = self.everything.or(Some(mark)),
+            What::Everything => self.set_everything(mark),
             What::Sync { .. } => {}
         }
     }
 
     /// A mark for something that became dirty now.
-    pub fn mark(&mut self, since: Instant, origin: OriginId) -> Mark {
+    pub fn mark(&mut self, since: Instant, origin: OriginId, sources: impl Into<Sources>) -> Mark {
         self.last_ticket += 1;
         Mark {
             ticket: Ticket(self.last_ticket),
             since,
             origin,
+            sources: sources.into(),
         }
+    }
+
+    /// A mark for what nobody told of: a scan looks.
+    pub fn scan_mark(&mut self, since: Instant) -> Mark {
+        self.mark(since, OriginId::SCAN, Source::Scan)
+    }
+
+    /// A mark for something more that the same told of.
+    pub fn renewed(&mut self, mark: Mark) -> Mark {
+        self.mark(mark.since, mark.origin, mark.sources)
     }
 
     /// A name to look at.
@@ -103,6 +114,7 @@ impl Queue {
             .filter(|listing| !listing.scan)
         {
             listing.mark.origin = mark.origin;
+            listing.mark.sources = listing.mark.sources.and(mark.sources);
             return;
         }
         let places = self.name_places.entry(directory).or_default();
@@ -224,9 +236,10 @@ impl Queue {
         self.everything.take()
     }
 
-    /// Looking everywhere is due.
+    /// Looking everywhere is due. Whoever asks for that says nothing of what is found.
     pub fn set_everything(&mut self, mark: Mark) {
-        self.everything = self.everything.or(Some(mark));
+        let sources = Source::Scan.into();
+        self.everything = self.everything.or(Some(Mark { sources, ..mark }));
     }
 
     /// Ticket of the oldest entry; everything before it has been taken.
@@ -320,6 +333,7 @@ impl Queue {
             ticket,
             since,
             origin: OriginId::SCAN,
+            sources: Source::Scan.into(),
         });
     }
 }

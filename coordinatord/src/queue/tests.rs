@@ -18,6 +18,7 @@ fn name(text: &str) -> Name {
 fn hint(what: What) -> Hint {
     Hint {
         origin: OriginId(1),
+        source: Source::Shim,
         at: Instant::now(),
         what,
     }
@@ -154,7 +155,7 @@ fn whatever_is_pushed_is_taken_once() {
 #[test]
 fn what_shares_a_mark_is_kept_apart() {
     let mut queue = Queue::default();
-    let mark = queue.mark(Instant::now(), OriginId::SCAN);
+    let mark = queue.scan_mark(Instant::now());
     for at in 0..3 {
         queue.push_name(inode(9), name(&at.to_string()), mark);
         queue.dirty(inode(at), mark, |dirt| dirt.whole = true);
@@ -163,4 +164,37 @@ fn what_shares_a_mark_is_kept_apart() {
     assert_eq!(std::iter::from_fn(|| queue.take_name()).count(), 3);
     assert_eq!(std::iter::from_fn(|| queue.take_listing()).count(), 3);
     assert_eq!(queue.entries(), 3);
+}
+
+#[test]
+fn a_mark_names_all_who_told() {
+    let mut queue = Queue::default();
+    queue.push(&write(1, 0, 1));
+    queue.push(&Hint {
+        source: Source::Kernel,
+        ..write(1, 5, 1)
+    });
+    let told = Sources::from(Source::Shim).and(Source::Kernel);
+    assert_eq!(queue.take_file(inode(1)).unwrap().mark.sources, told);
+
+    let scan = queue.scan_mark(Instant::now());
+    queue.push_name(inode(9), name("a"), scan);
+    let hinted = |source| Hint {
+        source,
+        ..hint(What::Name {
+            directory: inode(9),
+            name: name("a"),
+            arrived: false,
+        })
+    };
+    queue.push(&hinted(Source::Kernel));
+    let mark = queue.take_name().unwrap().2;
+    assert!(mark.sources.has(Source::Kernel) && !mark.sources.has(Source::Shim));
+
+    queue.push(&Hint {
+        source: Source::Shim,
+        ..hint(What::Everything)
+    });
+    let everywhere = queue.take_everything().unwrap();
+    assert!(!everywhere.sources.announced(), "it names nothing");
 }

@@ -477,6 +477,7 @@ mod tests {
     use everwrite_protocol::ids::Timestamp;
 
     use super::*;
+    use crate::intake::Source;
     use crate::queue::Ticket;
 
     fn stat(size: u64) -> Stat {
@@ -553,6 +554,7 @@ mod tests {
                 ticket: Ticket(1),
                 since: Instant::now(),
                 origin: OriginId::SCAN,
+                sources: Source::Scan.into(),
             };
             let mut dirt = Dirt::default();
             dirt.ranges.add(4 << 20, u64::MAX);

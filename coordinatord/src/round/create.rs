@@ -73,7 +73,7 @@ impl Round<'_> {
             && stat.size >= RESTING_BYTES_MIN
             && (0..REST_NS).contains(&age)
             && self.started.saturating_duration_since(mark.since) < REST_MAX
-            && mark.origin != crate::intake::OriginId::SCAN
+            && mark.sources.announced()
     }
 
     fn create_node(

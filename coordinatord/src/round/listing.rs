@@ -218,7 +218,7 @@ impl State {
             .as_mut()
             .map(|scan| std::mem::take(&mut scan.missing));
         for (directory, name) in missing.unwrap_or_default() {
-            let mut mark = self.queue.mark(now, OriginId::SCAN);
+            let mut mark = self.queue.scan_mark(now);
             if let Some(scan) = &self.scan {
                 mark.ticket = scan.mark_of(mark.ticket);
             }

@@ -29,7 +29,6 @@ pub use pace::FilePace;
 pub use state::{Delayed, ListingWork, ProtectedRoot, State, Tools};
 
 use crate::batch::BatchBuilder;
-use crate::intake::OriginId;
 use crate::look::Directories;
 use crate::queue::{DirtyFile, Mark};
 
@@ -97,7 +96,7 @@ impl<'s> Round<'s> {
         match round.gather() {
             Ok(()) => round.finish(),
             Err(error) => {
-                let mark = round.state.queue.mark(round.started, OriginId::SCAN);
+                let mark = round.state.queue.scan_mark(round.started);
                 round
                     .state
                     .queue

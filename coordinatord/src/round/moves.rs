@@ -196,7 +196,7 @@ impl Round<'_> {
             let Some(row) = self.state.index.file(directory)? else {
                 continue;
             };
-            let mark = self.state.queue.mark(self.started, OriginId::SCAN);
+            let mark = self.state.queue.scan_mark(self.started);
             let Opened::Yes(open) = self.open_directory(&row, mark)? else {
                 continue;
             };

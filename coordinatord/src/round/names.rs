@@ -13,7 +13,6 @@ use rustix::fs::CWD;
 use super::Round;
 use crate::exclude::Excludes;
 use crate::index::FileRow;
-use crate::intake::OriginId;
 use crate::look::{DirectoryGone, NameVerdict, OpenDirectory, Place, Stat, decide_name, stat_at};
 use crate::queue::Mark;
 use crate::reconcile::RootVerdict;
@@ -97,7 +96,7 @@ impl Round<'_> {
         if place.relative.is_empty() && Excludes::is_rules_file(name.as_bytes()) {
             self.reload_rules(place.root, why.mark)?;
         }
-        let hinted = why.mark.origin != OriginId::SCAN;
+        let hinted = why.mark.sources.announced();
         if hinted {
             // Even if the name is as before, it may have come and gone: the directory's time tells.
             self.touched.insert(at.file);
@@ -302,7 +301,7 @@ impl Round<'_> {
 
     /// Counts a name that the disk has no more.
     fn lost(&mut self, at: &At<'_>, name: &Name, why: Why, inode: Inode) {
-        if why.mark.origin == OriginId::SCAN {
+        if !why.mark.sources.announced() {
             self.differs(at, name, why, inode);
         } else if at.directory.place.relative.is_empty()
             && let Some(root) = self.state.root_mut(at.directory.place.root)
@@ -315,7 +314,7 @@ impl Round<'_> {
     pub(super) fn differs(&mut self, at: &At<'_>, name: &Name, why: Why, inode: Inode) {
         let announced = self.state.queue.knows_file(&inode);
         if let Some(scan) = self.state.scan.as_mut()
-            && why.mark.origin == OriginId::SCAN
+            && !why.mark.sources.announced()
             && !announced
         {
             scan.difference(inode, at.directory.place.join(name));

@@ -40,7 +40,7 @@ impl Round<'_> {
 
     fn declare_root(&mut self, at: usize, path: &Path, stat: &Stat) -> Result<()> {
         let name = self.state.roots[at].name.clone();
-        let mut mark = self.state.queue.mark(self.started, OriginId::SCAN);
+        let mut mark = self.state.queue.scan_mark(self.started);
         // Every barrier waits for a root's first listing.
         mark.ticket = Ticket::default();
         let known = self.state.index.child(FileId::TOP, &name)?;
@@ -179,7 +179,7 @@ impl State {
                 verdict != RootVerdict::Go && (found.is_some() || self.roots[at].accept_empty);
             let vanished = verdict == RootVerdict::Go && row.inode.inode != 0 && !same;
             if healed || vanished || (same && self.is_suddenly_empty(file, &path)?) {
-                let mark = self.queue.mark(now, OriginId::SCAN);
+                let mark = self.queue.scan_mark(now);
                 self.queue.push_listing(row.inode, mark, true, true);
             }
         }

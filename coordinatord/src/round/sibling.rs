@@ -10,7 +10,6 @@ use everwrite_protocol::ids::{FileId, Name};
 use super::Round;
 use super::names::{At, Why};
 use crate::index::FileRow;
-use crate::intake::OriginId;
 use crate::look::Stat;
 
 /// Smaller files are not worth a comparison.
@@ -29,7 +28,7 @@ impl Round<'_> {
         own: Option<FileId>,
         why: Why,
     ) -> Result<Option<FileRow>> {
-        if stat.size < SIZE_MIN || why.mark.origin == OriginId::SCAN {
+        if stat.size < SIZE_MIN || !why.mark.sources.announced() {
             return Ok(None);
         }
         // The new file may still be growing.

@@ -16,7 +16,7 @@ use crate::config;
 use crate::exclude::Excludes;
 use crate::front::Devices;
 use crate::index::Index;
-use crate::intake::{Hint, Intake, What};
+use crate::intake::{Hint, Intake, OriginId, Source, What};
 use crate::network_backup::{Batch, Identity, QueryClient, Target};
 use crate::reconcile::{RootVerdict, Scan, ScanReason};
 
@@ -305,14 +305,11 @@ impl Rig {
     }
 
     fn hint(&mut self, what: What) {
-        let hint = Hint {
-            origin: OriginId::SCAN,
-            at: Instant::now(),
-            what,
-        };
         self.state.queue.push(&Hint {
             origin: OriginId(1),
-            ..hint
+            source: Source::Shim,
+            at: Instant::now(),
+            what,
         });
     }
 
@@ -330,7 +327,7 @@ impl Rig {
 
     fn scan(&mut self) {
         self.state.scan = Some(Scan::new(ScanReason::Check, Instant::now()));
-        let mark = self.state.queue.mark(Instant::now(), OriginId::SCAN);
+        let mark = self.state.queue.scan_mark(Instant::now());
         self.state.list_roots(mark, true).unwrap();
         self.settle();
         self.state.scan = None;

@@ -28,7 +28,7 @@ fn name(directory: u64, number: u64) -> What {
 }
 
 fn merged(list: impl IntoIterator<Item = What>) -> Vec<What> {
-    let (mut merge, now) = (Merge::default(), Instant::now());
+    let (mut merge, now) = (Merge::new(Source::Shim), Instant::now());
     list.into_iter().for_each(|what| merge.add(WHO, now, what));
     let taken = merge.take(now);
     assert!(merge.is_empty() && !merge.is_due(now) && merge.ranges == 0);
@@ -72,7 +72,7 @@ fn whole_says_more_than_ranges_and_growth() {
 
 #[test]
 fn each_program_keeps_its_own() {
-    let (mut merge, now) = (Merge::default(), Instant::now());
+    let (mut merge, now) = (Merge::new(Source::Shim), Instant::now());
     merge.add(OriginId(1), now, write(1, 0, 4));
     merge.add(OriginId(2), now, write(1, 4, 4));
     let mut origins: Vec<_> = merge
@@ -109,7 +109,7 @@ fn too_many_files_become_everything_but_mappings_stay() {
 fn ranges_are_bounded_in_one_file_and_in_all() {
     let one = merged((0..10_000).map(|number| write(1, number * 10, 1)));
     assert!(one.len() <= ranges::RANGES_MAX);
-    let (mut merge, now) = (Merge::default(), Instant::now());
+    let (mut merge, now) = (Merge::new(Source::Shim), Instant::now());
     for number in 0..400_000 {
         merge.add(WHO, now, write(number % 1000, number * 10, 1));
         assert!(merge.ranges <= RANGES_MAX + 1);
@@ -120,7 +120,7 @@ fn ranges_are_bounded_in_one_file_and_in_all() {
 
 #[test]
 fn everything_waits_for_its_time_unless_somebody_waits_for_it() {
-    let (mut merge, now) = (Merge::default(), Instant::now());
+    let (mut merge, now) = (Merge::new(Source::Shim), Instant::now());
     merge.add(WHO, now, What::Everything);
     assert_eq!(merge.take(now).len(), 1);
     merge.add(WHO, now, What::Everything);
