@@ -283,10 +283,14 @@ pub(crate) enum Announced {
 #[derive(Clone, Copy)]
 pub(crate) enum Then {
     Nothing,
-    /// It is a new descriptor.
-    Descriptor,
+    /// It is a new descriptor; `inside`: opened by a name that is not outside.
+    Descriptor {
+        inside: bool,
+    },
     /// It is a new stream.
-    Stream,
+    Stream {
+        inside: bool,
+    },
     /// This descriptor stands for something else now.
     Forget(c_int),
     /// So many bytes were written, up to this offset.
@@ -321,14 +325,6 @@ pub(crate) enum Then {
     Unexpected {
         opens: bool,
     },
-}
-
-impl Pending {
-    pub(crate) const NOTHING: Self = Self {
-        change: Announced::Nothing,
-        message: None,
-        then: Then::Nothing,
-    };
 }
 
 /// Announces what a call may change.
@@ -454,7 +450,7 @@ fn before_name(call: Call, words: Arguments<'_>, pending: &mut Pending) {
             // SAFETY: the arguments of `fopen` or `freopen`, which ask for the same.
             unsafe { names::open_stream(words.text(0), words.text(1), closes, pending) };
         }
-        Call::NewStream => pending.then = Then::Stream,
+        Call::NewStream => pending.then = Then::Stream { inside: false },
         // SAFETY: the argument of `fclose` or `pclose`, which ask for a valid stream.
         Call::CloseStream => descriptor::release(unsafe { names::descriptor_of(words.memory(0)) }),
         Call::CloseDirectory => {
@@ -479,7 +475,7 @@ fn before_name(call: Call, words: Arguments<'_>, pending: &mut Pending) {
         }
         Call::NewDescriptor { from } => {
             descriptor::settle(if from == NONE { -1 } else { words.int(from) });
-            pending.then = Then::Descriptor;
+            pending.then = Then::Descriptor { inside: false };
         }
         Call::DescriptorControl => {
             content::descriptor_control(words.int(0), words.int(1), pending);
@@ -536,8 +532,8 @@ pub(crate) fn after(pending: &Pending, result: isize) {
     match pending.then {
         Then::WrittenTo(_) | Then::Cloned(_) => return content::after(pending, result),
         Then::Template { .. } => return names::after_temporary(pending, result),
-        Then::Descriptor => descriptor::forget(result as c_int),
-        Then::Stream => names::after_stream(result),
+        Then::Descriptor { inside } => descriptor::begin(result as c_int, inside),
+        Then::Stream { inside } => names::after_stream(result, inside),
         Then::Forget(descriptor) => descriptor::forget(descriptor),
         // SAFETY: the argument of `aio_write`.
         Then::Begun(block) if result < 0 => unsafe { aio::end(block) },

@@ -214,7 +214,7 @@ pub(crate) fn descriptor_control(descriptor: c_int, command: c_int, pending: &mu
     match command {
         F_DUPFD | F_DUPFD_CLOEXEC => {
             descriptor::settle(descriptor);
-            pending.then = Then::Descriptor;
+            pending.then = Then::Descriptor { inside: false };
         }
         F_SETFL => descriptor::replace(descriptor, pending),
         _ => {}

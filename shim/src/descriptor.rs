@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! UNKNOWN --first use--> BUSY --looked up--> FILE, OTHER, OUTSIDE --open, close, dup--> UNKNOWN
-//!                          \--the same meanwhile--> STALE --looked up--> UNKNOWN
+//!     \--opened--> INSIDE --/ \--the same meanwhile--> STALE --looked up--> UNKNOWN
 //! ```
 //!
 //! Only the owner of the memory fills entries: a `vfork` child has descriptors of its own, but runs
@@ -42,6 +42,10 @@ const FILE: u32 = 3;
 pub(crate) const OTHER: u32 = 4;
 /// A regular file that is not protected, as long as the generation in its entry holds.
 const OUTSIDE: u32 = 5;
+
+/// Not looked up, but opened by a name that is not outside: then that need not be asked. Nothing else
+/// may be concluded, as a `vfork` child may have said so of a descriptor of its own.
+const INSIDE: u32 = 6;
 
 /// What a descriptor stands for. All-zero is unknown.
 #[repr(C, align(64))]
@@ -188,9 +192,10 @@ fn look_up(
 ) -> Option<(&'static PolicyPage, Known)> {
     let page = policy::active().filter(|_| !process::is_filtered())?;
     let entry = entry.or_else(|| make_upper_entry(descriptor));
+    let before = entry.map_or(UNKNOWN, |entry| entry.state.load(Acquire));
     // Taken before the kernel is asked, so that a close in between is noticed.
-    let filling = entry.and_then(Filling::begin);
-    let found = ask_kernel(page, descriptor);
+    let filling = entry.and_then(|entry| Filling::begin(entry, before));
+    let found = ask_kernel(page, descriptor, before == INSIDE);
     let entry = filling.and_then(|filling| filling.end(descriptor, &found));
     match found {
         Found::Watched(known) => Some((page, Known { entry, ..known })),
@@ -208,33 +213,33 @@ enum Found {
     Unknown,
 }
 
-fn ask_kernel(page: &PolicyPage, descriptor: c_int) -> Found {
+fn ask_kernel(page: &PolicyPage, descriptor: c_int, inside: bool) -> Found {
     let generation = outside::generation(page);
     let elsewhere = generation.map_or(Found::Unknown, Found::Outside);
-    let Ok(status) = kernel::descriptor_status(descriptor) else {
+    // Before anything else by the one call that every filter allows.
+    if !process::is_free() {
+        match kernel::descriptor_status(descriptor) {
+            Err(_) => return Found::Unknown,
+            Ok(status) if !status.is_regular() => return Found::Other,
+            Ok(status) if !policy::watches(page, status.device) => return elsewhere,
+            Ok(_) if !process::may_make_calls() => return Found::Unknown,
+            Ok(_) => {}
+        }
+    }
+    let Ok(status) = kernel::full_status(descriptor, c"".as_ptr(), AT_EMPTY_PATH) else {
         return Found::Unknown;
     };
     if !status.is_regular() {
         return Found::Other;
     }
-    if !policy::watches(page, status.device) {
+    if !policy::watches(page, status.device) || outside::is_file(page, descriptor, &status, inside)
+    {
         return elsewhere;
     }
-    if !process::may_make_calls() {
-        return Found::Unknown;
-    }
-    if outside::is_file(page, descriptor, &status) {
-        return elsewhere;
-    }
-    let inode = Inode {
-        device: status.device,
-        inode: status.inode,
-    };
-    let birth = kernel::birth(descriptor, c"".as_ptr(), AT_EMPTY_PATH);
     let flags = kernel::open_flags(descriptor).unwrap_or(0);
     Found::Watched(Known {
         descriptor,
-        file: File { inode, birth },
+        file: File::of(&status),
         flags,
         entry: None,
     })
@@ -244,12 +249,12 @@ fn ask_kernel(page: &PolicyPage, descriptor: c_int) -> Found {
 struct Filling(&'static Entry);
 
 impl Filling {
-    fn begin(entry: &'static Entry) -> Option<Self> {
-        let may = OFF.load(Relaxed) == 0;
+    fn begin(entry: &'static Entry, before: u32) -> Option<Self> {
+        let may = OFF.load(Relaxed) == 0 && matches!(before, UNKNOWN | INSIDE);
         let taken = may
             && entry
                 .state
-                .compare_exchange(UNKNOWN, BUSY, AcqRel, Relaxed)
+                .compare_exchange(before, BUSY, AcqRel, Relaxed)
                 .is_ok();
         taken.then_some(Self(entry))
     }
@@ -300,6 +305,17 @@ pub(crate) fn forget(descriptor: c_int) {
     }
 }
 
+/// The descriptor stands for something new, which was opened by a name; `inside`: one that is not
+/// outside.
+pub(crate) fn begin(descriptor: c_int, inside: bool) {
+    forget(descriptor);
+    if inside && let Some(entry) = entry(descriptor) {
+        let _ = entry
+            .state
+            .compare_exchange(UNKNOWN, INSIDE, Relaxed, Relaxed);
+    }
+}
+
 #[inline(always)]
 fn forget_entry(descriptor: c_int, entry: &'static Entry) {
     if entry.state.load(Acquire) == FILE {
@@ -312,7 +328,7 @@ fn forget_entry(descriptor: c_int, entry: &'static Entry) {
         .is_err()
     {
         let _ = entry.state.fetch_update(AcqRel, Acquire, |state| {
-            matches!(state, FILE | OTHER | OUTSIDE).then_some(UNKNOWN)
+            matches!(state, FILE | OTHER | OUTSIDE | INSIDE).then_some(UNKNOWN)
         });
     }
 }

@@ -7,7 +7,7 @@
 
 use core::ffi::{CStr, c_char};
 
-use crate::call::{self, Arguments, Call, Pending, Words};
+use crate::call::{self, Announced, Arguments, Call, Pending, Then, Words};
 use crate::kernel;
 use crate::names::errno_place;
 use crate::{symbols, table};
@@ -102,7 +102,10 @@ pub(crate) unsafe extern "C" fn enter(row: *const Row, frame: *mut Frame, caller
     // SAFETY: as the caller promises.
     unsafe {
         (&raw mut (*frame).row).write(row);
-        (&raw mut (*frame).pending).write(Pending::NOTHING);
+        let pending = &raw mut (*frame).pending;
+        (&raw mut (*pending).change).write(Announced::Nothing);
+        (&raw mut (*pending).message).write(None);
+        (&raw mut (*pending).then).write(Then::Nothing);
         if address != 0 {
             let words = &(*frame).words;
             call::before(call, Arguments(words), &mut (*frame).pending);

@@ -2,6 +2,7 @@
 //! or can be interposed.
 
 use core::ffi::{CStr, c_char, c_int};
+use core::mem::MaybeUninit;
 use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 
@@ -29,6 +30,7 @@ impl Errno {
     pub(crate) const ROFS: Self = Self(30);
     pub(crate) const NAMETOOLONG: Self = Self(36);
     pub(crate) const NOTEMPTY: Self = Self(39);
+    const NOSYS: Self = Self(38);
     pub(crate) const LOOP: Self = Self(40);
 }
 
@@ -57,20 +59,6 @@ pub(crate) const MAP_ANONYMOUS: usize = 0x20;
 pub(crate) const MAP_NORESERVE: usize = 0x4000;
 pub(crate) const MADV_DONTFORK: usize = 10;
 pub(crate) const MADV_WIPEONFORK: usize = 18;
-
-impl Stat {
-    pub(crate) fn is_regular(&self) -> bool {
-        self.mode & S_IFMT == S_IFREG
-    }
-
-    pub(crate) fn is_link(&self) -> bool {
-        self.mode & S_IFMT == S_IFLNK
-    }
-
-    pub(crate) fn has_one_name(&self) -> bool {
-        self.links == 1
-    }
-}
 
 fn checked(result: isize) -> Result<usize, Errno> {
     match usize::try_from(result) {
@@ -117,90 +105,131 @@ pub(crate) fn has_clear_word() -> Option<bool> {
     result.ok().map(|_| address != 0)
 }
 
+/// What the kernel tells of a file, as far as it is needed.
+pub(crate) struct Status {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) links: u64,
+    pub(crate) size: i64,
+    /// Time of birth in nanoseconds, truncated to 64 bits; 0 when the file system keeps none, or when
+    /// that was not asked for.
+    pub(crate) birth: u64,
+    /// The mount that it is on; 0 when the kernel does not tell (before Linux 5.8), likewise.
+    pub(crate) mount: u64,
+    mode: u32,
+}
+
+impl Status {
+    pub(crate) fn is_regular(&self) -> bool {
+        self.mode & S_IFMT == S_IFREG
+    }
+
+    pub(crate) fn is_link(&self) -> bool {
+        self.mode & S_IFMT == S_IFLNK
+    }
+}
+
 /// `fstatat`. `path` may be any address at all: the kernel answers `EFAULT` for a bad one.
-pub(crate) fn status(directory: c_int, path: *const c_char, flags: c_int) -> Result<Stat, Errno> {
-    let mut stat = core::mem::MaybeUninit::<Stat>::uninit();
-    // SAFETY: the kernel reads a path and writes one `struct stat`.
-    unsafe {
+#[inline(never)]
+pub(crate) fn status(directory: c_int, path: *const c_char, flags: c_int) -> Result<Status, Errno> {
+    let mut answer = MaybeUninit::<Stat>::uninit();
+    // SAFETY: the kernel reads a path and, if it succeeds, writes one `struct stat`.
+    let file = unsafe {
         checked(system_call_4(
             number::NEWFSTATAT,
             word(directory),
             path as usize,
-            stat.as_mut_ptr() as usize,
+            answer.as_mut_ptr() as usize,
             flags as usize,
         ))?;
-        Ok(stat.assume_init())
-    }
+        &*answer.as_ptr()
+    };
+    Ok(Status {
+        device: file.device,
+        inode: file.inode,
+        #[allow(clippy::useless_conversion, reason = "narrower on aarch64")]
+        links: file.links.into(),
+        size: file.size,
+        birth: 0,
+        mount: 0,
+        mode: file.mode,
+    })
 }
 
 /// `fstat`, by the one call that the loader itself makes and every filter allows.
-pub(crate) fn descriptor_status(descriptor: c_int) -> Result<Stat, Errno> {
+pub(crate) fn descriptor_status(descriptor: c_int) -> Result<Status, Errno> {
     status(descriptor, c"".as_ptr(), AT_EMPTY_PATH)
 }
 
-/// `struct statx`, as words of 8 bytes.
-const STATX_WORDS: usize = 32;
+/// `struct statx`, as far as it is needed.
+#[repr(C)]
+struct Extended {
+    /// What of the rest is told.
+    mask: u32,
+    block_size: u32,
+    attributes: u64,
+    links: u32,
+    user: u32,
+    group: u32,
+    mode: u16,
+    inode: u64,
+    size: u64,
+    rest: [u64; 4],
+    birth: u64,
+    birth_nanoseconds: u32,
+    times: [u64; 5],
+    device_major: u32,
+    device_minor: u32,
+    mount: u64,
+    spare: [u64; 13],
+}
 
-/// `statx`; `None` when the kernel does not say what `mask` asks for.
-fn extended_status(
+const _: () = assert!(size_of::<Extended>() == 256);
+const _: () = assert!(core::mem::offset_of!(Extended, birth) == 0x50);
+const _: () = assert!(core::mem::offset_of!(Extended, device_major) == 0x88);
+
+const STATX_BASIC: u32 = 0x7ff;
+const STATX_BIRTH: u32 = 0x800;
+const STATX_MOUNT: u32 = 0x1000;
+
+/// The same with all that is known of it, by `statx`, or by `fstatat` before Linux 4.11.
+#[inline(never)]
+pub(crate) fn full_status(
     directory: c_int,
     path: *const c_char,
     flags: c_int,
-    mask: u32,
-) -> Option<[u64; STATX_WORDS]> {
-    let mut answer = [0u64; STATX_WORDS];
-    // SAFETY: the kernel reads a path and writes 256 bytes.
-    let result = unsafe {
-        checked(system_call_5(
+) -> Result<Status, Errno> {
+    let mut answer = MaybeUninit::<Extended>::uninit();
+    // SAFETY: the kernel reads a path and, if it succeeds, writes 256 bytes.
+    let file = unsafe {
+        let result = checked(system_call_5(
             number::STATX,
             word(directory),
             path as usize,
             flags as usize,
-            mask as usize,
+            (STATX_BASIC | STATX_BIRTH | STATX_MOUNT) as usize,
             answer.as_mut_ptr() as usize,
-        ))
+        ));
+        match result {
+            Ok(_) => &*answer.as_ptr(),
+            Err(Errno::NOSYS) => return status(directory, path, flags),
+            Err(error) => return Err(error),
+        }
     };
-    // What is told is the low half of the first word.
-    (result.is_ok() && answer[0] as u32 & mask == mask).then_some(answer)
-}
-
-/// Time of birth in nanoseconds, truncated to 64 bits; 0 when the file system keeps none.
-pub(crate) fn birth(directory: c_int, path: *const c_char, flags: c_int) -> u64 {
-    const STATX_BTIME: u32 = 0x800;
-    // Seconds, and nanoseconds in the low half.
-    let [_, _, _, _, _, _, _, _, _, _, seconds, nanoseconds, ..] =
-        extended_status(directory, path, flags, STATX_BTIME).unwrap_or_default();
-    seconds
-        .wrapping_mul(1_000_000_000)
-        .wrapping_add(nanoseconds & 0xffff_ffff)
-}
-
-/// The mount that a file is on, if the kernel tells (since Linux 5.8), and its inode.
-pub(crate) fn mount(directory: c_int, path: *const c_char, flags: c_int) -> Option<[u64; 2]> {
-    const STATX_INO_AND_MNT_ID: u32 = 0x1100;
-    let [
-        _,
-        _,
-        _,
-        _,
-        inode,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        mount,
-        ..,
-    ] = extended_status(directory, path, flags, STATX_INO_AND_MNT_ID)?;
-    Some([mount, inode])
+    let (major, minor) = (u64::from(file.device_major), u64::from(file.device_minor));
+    let told = |bit, value| if file.mask & bit != 0 { value } else { 0 };
+    let seconds = file.birth.wrapping_mul(1_000_000_000);
+    let birth = seconds.wrapping_add(u64::from(file.birth_nanoseconds));
+    Ok(Status {
+        // As `struct stat` has it.
+        device: minor & 0xff | major << 8 | (minor & !0xff) << 12,
+        inode: file.inode,
+        links: file.links.into(),
+        size: file.size as i64,
+        birth: told(STATX_BIRTH, birth),
+        mount: told(STATX_MOUNT, file.mount),
+        mode: file.mode.into(),
+    })
 }
 
 /// What a symbolic link says, as far as there is room; its length.
@@ -351,6 +380,13 @@ pub(crate) fn advise(address: usize, bytes: usize, advice: usize) -> Result<(), 
     // SAFETY: the advice given by this crate only concerns what a `fork` child sees of the shim's
     // own mappings.
     unsafe { checked(system_call_3(number::MADVISE, address, bytes, advice)) }.map(|_| ())
+}
+
+/// Whether all of some pages is mapped. (`MS_ASYNC` does nothing else.)
+pub(crate) fn is_mapped(address: usize, bytes: usize) -> bool {
+    const MS_ASYNC: usize = 1;
+    // SAFETY: the kernel looks at the list of mappings only.
+    unsafe { checked(system_call_3(number::MSYNC, address, bytes, MS_ASYNC)) }.is_ok()
 }
 
 /// # Safety

@@ -51,6 +51,7 @@ mod hook;
 mod hull;
 mod kernel;
 mod mapping;
+mod memory;
 mod message;
 mod names;
 mod outside;

@@ -25,7 +25,7 @@ pub(crate) fn create(at: At, pending: &mut Pending) {
 
 pub(crate) fn link(old: At, new: At, pending: &mut Pending) {
     let Some(page) = policy::active() else { return };
-    let change = match place::name(page, old).0 {
+    let change = match place::name(page, old) {
         Place::Watched(_) => NameChange::Created,
         _ => NameChange::Arrived,
     };
@@ -38,8 +38,7 @@ pub(crate) fn remove(at: At, pending: &mut Pending) {
 
 fn one_name(at: At, change: NameChange, pending: &mut Pending) {
     if let Some(page) = policy::active() {
-        let (place, _) = place::name(page, at);
-        announce(page, &place, change, pending);
+        announce(page, &place::name(page, at), change, pending);
     }
 }
 
@@ -67,7 +66,7 @@ pub(crate) fn anywhere(page: &PolicyPage, pending: &mut Pending) {
 
 pub(crate) fn rename(old: At, new: At, flags: c_uint, pending: &mut Pending) {
     let Some(page) = policy::active() else { return };
-    match (&place::name(page, old).0, &place::name(page, new).0) {
+    match (&place::name(page, old), &place::name(page, new)) {
         (Place::Watched(old), Place::Watched(new)) => {
             let message = FileModification::Rename {
                 old_directory: old.directory,
@@ -98,30 +97,38 @@ pub(crate) fn rename(old: At, new: At, flags: c_uint, pending: &mut Pending) {
 }
 
 /// Opening may make a name, and may cut a file short. In any case the result is a descriptor of which
-/// nothing is known yet.
+/// nothing is known yet, but perhaps that it is not outside.
 pub(crate) fn open(at: At, flags: c_int, pending: &mut Pending) {
-    pending.then = Then::Descriptor;
     let changes = flags & (O_CREAT | O_TRUNC) != 0 && flags & O_PATH == 0;
     // What has no name (`O_TMPFILE`) gets one by `linkat`.
-    if changes
+    let inside = changes
         && flags & O_TMPFILE_BIT == 0
-        && let Some(page) = policy::active()
-    {
-        open_to_change(page, at, flags, pending);
-    }
-    if let Then::Unexpected { .. } = pending.then {
-        pending.then = Then::Unexpected { opens: true };
-    }
+        && policy::active().is_some_and(|page| open_to_change(page, at, flags, pending));
+    pending.then = match pending.then {
+        Then::Unexpected { .. } => Then::Unexpected { opens: true },
+        _ => Then::Descriptor { inside },
+    };
 }
 
+/// Says whether the file, if it is opened, is certainly one by a name that is not outside.
 #[inline(never)]
-fn open_to_change(page: &PolicyPage, at: At, flags: c_int, pending: &mut Pending) {
-    let mut truncates = flags & O_TRUNC != 0;
+fn open_to_change(page: &PolicyPage, at: At, flags: c_int, pending: &mut Pending) -> bool {
+    // What is there already is not opened, or is no link.
+    let mut truncates = flags & (O_TRUNC | O_EXCL) == O_TRUNC;
+    let mut inside = false;
     if flags & O_CREAT != 0 {
-        let (place, existing) = place::name(page, at);
         let follows = flags & (O_NOFOLLOW | O_EXCL) == 0;
+        let (place, existing) = if follows || truncates {
+            place::name_and_existing(page, at)
+        } else {
+            (place::name(page, at), Existing::None)
+        };
+        inside = matches!(place, Place::Watched(_));
         match existing {
-            Existing::Link if follows => open_link(page, at, pending),
+            Existing::Link if follows => {
+                open_link(page, at, pending);
+                inside = false;
+            }
             // What has one name is where that name is.
             Existing::Entry { single: true } if matches!(place, Place::Unwatched) => {
                 truncates = false;
@@ -133,10 +140,18 @@ fn open_to_change(page: &PolicyPage, at: At, flags: c_int, pending: &mut Pending
             }
         }
     }
-    if truncates && let Some(file) = place::file(page, at, 0) {
-        let change = Change::new(operation::TRUNCATE, 0, 0);
-        pending.change = Announced::Range(range::announce(page, file, change));
+    if truncates {
+        let file = if inside {
+            place::file_named(page, at, 0, true)
+        } else {
+            place::file(page, at, 0)
+        };
+        if let Some(file) = file {
+            let change = Change::new(operation::TRUNCATE, 0, 0);
+            pending.change = Announced::Range(range::announce(page, file, change));
+        }
     }
+    inside
 }
 
 /// A child of `posix_spawn` will open this.
@@ -147,7 +162,7 @@ pub(crate) fn open_in_child(actions: usize, at: At, flags: c_int, pending: &mut 
     let Some(page) = policy::active() else { return };
     open_to_change(page, at, flags, pending);
     pending.then = Then::Nothing;
-    match place::name(page, at).0 {
+    match place::name(page, at) {
         // SAFETY: the kernel has just read the path.
         _ if spawn::moves(actions) && unsafe { *at.path } != b'/' as c_char => {
             spawn::remember_anywhere(actions);
@@ -189,16 +204,18 @@ pub(crate) unsafe fn open_stream(
         // `freopen` without a path opens what it had again.
         content::change(closed, Change::new(operation::TRUNCATE, 0, 0), pending);
     }
-    if !matches!(pending.then, Then::Unexpected { .. }) {
-        pending.then = Then::Stream;
-    }
+    pending.then = match pending.then {
+        Then::Unexpected { opens } => Then::Unexpected { opens },
+        Then::Descriptor { inside } => Then::Stream { inside },
+        _ => Then::Stream { inside: false },
+    };
 }
 
 /// The call gave a stream; negative: none.
-pub(crate) fn after_stream(result: isize) {
+pub(crate) fn after_stream(result: isize, inside: bool) {
     if result > 0 {
         // SAFETY: the result of a function that gives a valid stream or null.
-        descriptor::forget(unsafe { descriptor_of(result as *mut c_void) });
+        descriptor::begin(unsafe { descriptor_of(result as *mut c_void) }, inside);
     }
 }
 
@@ -267,10 +284,10 @@ pub(crate) fn bind(address: usize, bytes: usize, pending: &mut Pending) {
 /// The name is known only afterwards; the directory is known before.
 pub(crate) fn create_temporary(template: *const c_char, opens: bool, pending: &mut Pending) {
     if opens {
-        pending.then = Then::Descriptor;
+        pending.then = Then::Descriptor { inside: false };
     }
     let Some(page) = policy::active() else { return };
-    match place::name(page, At::here(template)).0 {
+    match place::name(page, At::here(template)) {
         Place::Watched(Named { directory, .. }) => {
             let change = NameChange::Created;
             let message = FileModification::Name {
@@ -307,7 +324,7 @@ pub(crate) fn after_temporary(pending: &Pending, result: isize) {
         return message.done(may_have_changed());
     }
     if opens {
-        descriptor::forget(result as c_int);
+        descriptor::begin(result as c_int, true);
     }
     // SAFETY: the call succeeded, so it has read and written the string.
     let path = unsafe { CStr::from_ptr(template) }.to_bytes();

@@ -17,9 +17,8 @@ use core::sync::atomic::{
 
 use everwrite_protocol::local::{Inode, POLICY_ROOT_BYTES_MAX, PolicyPage, PolicyRoot};
 
-use crate::arch::Stat;
 use crate::environment::copy;
-use crate::kernel::{self, AT_EMPTY_PATH, AT_FDCWD};
+use crate::kernel::{self, AT_EMPTY_PATH, AT_FDCWD, Status};
 
 /// Bytes of a path that are looked at: a root's path, and what must follow it.
 const PATH_BYTES: usize = POLICY_ROOT_BYTES_MAX + 8;
@@ -37,11 +36,15 @@ pub(crate) fn generation(page: &PolicyPage) -> Option<u64> {
     (generation & 1 == 0).then_some(generation)
 }
 
-/// Whether the open file lies outside.
+/// Whether the open file lies outside; `named`: a name that it was opened by does not.
 #[inline(never)]
-pub(crate) fn is_file(page: &PolicyPage, descriptor: c_int, status: &Stat) -> bool {
-    // What has no name is nowhere, until it is linked: that is an arrival.
-    status.links == 0 || status.has_one_name() && is_proved(page, status.device, descriptor)
+pub(crate) fn is_file(page: &PolicyPage, descriptor: c_int, status: &Status, named: bool) -> bool {
+    match status.links {
+        // What has no name is nowhere, until it is linked: that is an arrival.
+        0 => true,
+        1 => !named && is_proved(page, status.device, descriptor),
+        _ => false,
+    }
 }
 
 /// Whether the directory lies outside; `open` gives a descriptor of it, to be asked only when that is
@@ -125,13 +128,16 @@ fn roots(page: &PolicyPage) -> impl Iterator<Item = &PolicyRoot> {
 /// A program in a `chroot`, or in a mount namespace of its own, has other paths for the same files.
 fn sees_the_same_top(page: &PolicyPage) -> bool {
     let [mount, inode] = &page.top;
-    let top = [mount.load(Relaxed), inode.load(Relaxed)];
-    kernel::mount(AT_FDCWD, c"/".as_ptr(), 0) == Some(top)
+    let known = (mount.load(Relaxed), inode.load(Relaxed));
+    kernel::full_status(AT_FDCWD, c"/".as_ptr(), 0)
+        .is_ok_and(|seen| seen.mount != 0 && (seen.mount, seen.inode) == known)
 }
 
 /// The mount that an open file is on, and its path as the kernel sees it, as far as there is room.
 fn mount_and_path(descriptor: c_int, room: &mut [u8; PATH_BYTES]) -> Option<(u64, &[u8])> {
-    let [mount, _] = kernel::mount(descriptor, c"".as_ptr(), AT_EMPTY_PATH)?;
+    let mount = kernel::full_status(descriptor, c"".as_ptr(), AT_EMPTY_PATH)
+        .ok()?
+        .mount;
     let mut link = [0u8; LINK_BYTES];
     let length = kernel::read_link(link_of(descriptor, &mut link)?, room).ok()?;
     // What can't be reached from the top has a path that begins otherwise.

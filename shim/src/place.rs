@@ -4,16 +4,16 @@
 //! `EFAULT` where reading would end the program.
 
 use core::ffi::{CStr, c_char, c_int};
+use core::mem::MaybeUninit;
+use core::{ptr, slice};
 
 use everwrite_protocol::local::{Inode, PolicyPage};
 
-use crate::arch::Stat;
-use crate::environment::copy;
 use crate::kernel::{
-    self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Errno, O_NOFOLLOW, O_PATH, Own,
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Errno, O_NOFOLLOW, O_PATH, Own, Status,
 };
 use crate::range::File;
-use crate::{outside, policy, process};
+use crate::{memory, outside, policy, process};
 
 /// Bytes of a path that are copied to the stack at once. Long paths are walked in such pieces.
 const PIECE_BYTES: usize = 288;
@@ -67,21 +67,30 @@ pub(crate) enum Existing {
     None,
 }
 
-/// The name that a call makes, changes or removes, and what it stands for now; links at the end are
-/// not followed.
+/// The name that a call makes, changes or removes.
 #[inline(never)]
-pub(crate) fn name(page: &PolicyPage, at: At) -> (Place, Existing) {
+pub(crate) fn name(page: &PolicyPage, at: At) -> Place {
+    match memory::text(at.path) {
+        Some(path) if process::is_free() => split(page, at.directory, path),
+        _ => name_and_existing(page, at).0,
+    }
+}
+
+/// The same, and what it stands for now; links at the end are not followed.
+#[inline(never)]
+pub(crate) fn name_and_existing(page: &PolicyPage, at: At) -> (Place, Existing) {
     if process::is_filtered() {
         return (Place::Unclear, Existing::None);
     }
     let existing = match kernel::status(at.directory, at.path, AT_SYMLINK_NOFOLLOW) {
         Ok(status) if status.is_link() => Existing::Link,
         Ok(status) => Existing::Entry {
-            single: status.has_one_name(),
+            single: status.links == 1,
         },
         Err(Errno::FAULT | Errno::NAMETOOLONG) => return (Place::Nothing, Existing::None),
         Err(_) => Existing::None,
     };
+    memory::learn(at.path);
     // SAFETY: the kernel just read it up to its NUL without a fault; whoever unmaps the path of a
     // call that is under way must expect any end. It is used only until the call returns.
     let path: &'static [u8] = unsafe { CStr::from_ptr(at.path) }.to_bytes();
@@ -148,22 +157,30 @@ fn inode_of(directory: c_int, prefix: &[u8]) -> Result<Inode, Errno> {
     })
 }
 
-fn status_of_piece(directory: c_int, piece: &[u8]) -> Result<Stat, Errno> {
-    let mut room = [0u8; PIECE_BYTES];
+fn status_of_piece(directory: c_int, piece: &[u8]) -> Result<Status, Errno> {
+    let mut room = ROOM;
     kernel::status(directory, copied(piece, &mut room)?.as_ptr(), 0)
 }
 
-/// `piece` with a NUL behind it, which must not touch the program's own memory.
-fn copied<'a>(piece: &[u8], room: &'a mut [u8; PIECE_BYTES]) -> Result<&'a CStr, Errno> {
-    let target = room.get_mut(..piece.len()).ok_or(Errno::NAMETOOLONG)?;
-    copy(piece, target);
-    CStr::from_bytes_until_nul(room).map_err(|_| Errno::NAMETOOLONG)
+/// Room for a piece with a NUL behind it, which must not touch the program's own memory.
+type Room = [MaybeUninit<u8>; PIECE_BYTES];
+const ROOM: Room = [MaybeUninit::uninit(); PIECE_BYTES];
+
+fn copied<'a>(piece: &[u8], room: &'a mut Room) -> Result<&'a CStr, Errno> {
+    let end = room.get_mut(piece.len()).ok_or(Errno::NAMETOOLONG)?;
+    end.write(0);
+    // SAFETY: `room` is longer than `piece`, which came from a path and so has no NUL within.
+    unsafe {
+        ptr::copy_nonoverlapping(piece.as_ptr(), room.as_mut_ptr().cast(), piece.len());
+        let bytes = slice::from_raw_parts(room.as_ptr().cast(), piece.len().wrapping_add(1));
+        Ok(CStr::from_bytes_with_nul_unchecked(bytes))
+    }
 }
 
 /// Walks a long prefix in pieces that end with a slash. A component is shorter than a piece.
 #[cold]
 #[inline(never)]
-fn status_of_long(directory: c_int, prefix: &[u8]) -> Result<Stat, Errno> {
+fn status_of_long(directory: c_int, prefix: &[u8]) -> Result<Status, Errno> {
     let mut rest = prefix;
     let mut reached: Option<Own> = None;
     loop {
@@ -194,7 +211,7 @@ fn status_of_long(directory: c_int, prefix: &[u8]) -> Result<Stat, Errno> {
 }
 
 fn open_piece(directory: c_int, piece: &[u8]) -> Result<Own, Errno> {
-    let mut room = [0u8; PIECE_BYTES];
+    let mut room = ROOM;
     kernel::open(directory, copied(piece, &mut room)?, O_PATH)
 }
 
@@ -204,27 +221,29 @@ pub(crate) fn file(page: &PolicyPage, at: At, flags: c_int) -> Option<File> {
     if process::is_filtered() {
         return None;
     }
-    let status = kernel::status(at.directory, at.path, flags).ok()?;
-    if !policy::watches(page, status.device) || !process::may_make_calls() {
-        return None;
+    // Before anything else by the one call that every filter allows.
+    if !process::is_free() {
+        let status = kernel::status(at.directory, at.path, flags).ok()?;
+        if !policy::watches(page, status.device) || !process::may_make_calls() {
+            return None;
+        }
     }
-    if is_file_outside(page, at, flags, &status) {
-        return None;
-    }
-    let inode = Inode {
-        device: status.device,
-        inode: status.inode,
-    };
-    Some(File {
-        inode,
-        birth: kernel::birth(at.directory, at.path, flags),
-    })
+    file_named(page, at, flags, false)
+}
+
+/// The same; `inside`: the name is known not to be outside.
+#[inline(never)]
+pub(crate) fn file_named(page: &PolicyPage, at: At, flags: c_int, inside: bool) -> Option<File> {
+    let status = kernel::full_status(at.directory, at.path, flags).ok()?;
+    let outside = !policy::watches(page, status.device)
+        || !inside && is_file_outside(page, at, flags, &status);
+    (!outside).then(|| File::of(&status))
 }
 
 #[inline(never)]
-fn is_file_outside(page: &PolicyPage, at: At, flags: c_int, status: &Stat) -> bool {
+fn is_file_outside(page: &PolicyPage, at: At, flags: c_int, status: &Status) -> bool {
     // An empty path need not even be memory.
-    if flags & AT_EMPTY_PATH != 0 {
+    if flags & AT_EMPTY_PATH != 0 || status.links != 1 {
         return false;
     }
     let links = if flags & AT_SYMLINK_NOFOLLOW != 0 {
@@ -232,11 +251,10 @@ fn is_file_outside(page: &PolicyPage, at: At, flags: c_int, status: &Stat) -> bo
     } else {
         0
     };
-    // SAFETY: as in `name`: the kernel just read it.
+    // SAFETY: as in `name_and_existing`: the kernel just read it.
     let path = unsafe { CStr::from_ptr(at.path) };
-    status.has_one_name()
-        && kernel::open(at.directory, path, O_PATH | links)
-            .is_ok_and(|own| outside::is_file(page, own.0, status))
+    kernel::open(at.directory, path, O_PATH | links)
+        .is_ok_and(|own| outside::is_file(page, own.0, status, false))
 }
 
 #[cfg(test)]

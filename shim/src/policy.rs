@@ -18,7 +18,6 @@ use everwrite_protocol::local::{
     POLICY_MAGIC, PolicyPage,
 };
 
-use crate::arch::Stat;
 use crate::environment;
 use crate::kernel::{self, AT_FDCWD, MAP_SHARED, Own, PROT_READ};
 use crate::symbols::Real;
@@ -193,8 +192,8 @@ fn renew(page: &PolicyPage) -> bool {
 fn open_page() -> Option<Own> {
     let path = environment::in_run_directory(POLICY_FILE_NAME)?;
     let file = kernel::open(AT_FDCWD, path.as_c(), 0).ok()?;
-    let Stat { size, .. } = kernel::descriptor_status(file.0).ok()?;
-    (size >= POLICY_BYTES as i64).then_some(file)
+    let status = kernel::descriptor_status(file.0).ok()?;
+    (status.size >= POLICY_BYTES as i64).then_some(file)
 }
 
 /// The kill switch that needs no coordinator.

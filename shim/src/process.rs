@@ -155,6 +155,11 @@ pub(crate) fn may_make_calls() -> bool {
     }
 }
 
+/// Whether it is known that there is none, without a look.
+pub(crate) fn is_free() -> bool {
+    FILTER.load(Relaxed) == FILTER_NONE
+}
+
 /// Whether a filter is known to be on: then not even the loader's calls are safe.
 pub(crate) fn is_filtered() -> bool {
     FILTER.load(Relaxed) == FILTER_ON

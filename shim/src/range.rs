@@ -12,6 +12,7 @@ use everwrite_protocol::local::{Inode, PolicyPage};
 
 use crate::attach::{self, Absence, Lane};
 use crate::hull::{self, Widened};
+use crate::kernel::Status;
 use crate::thread::{self, Thread};
 use crate::{kernel, policy, process};
 
@@ -25,6 +26,18 @@ pub(crate) struct File {
     pub(crate) inode: Inode,
     /// Time of birth in nanoseconds, truncated; 0 when not known.
     pub(crate) birth: u64,
+}
+
+impl File {
+    pub(crate) fn of(status: &Status) -> Self {
+        Self {
+            inode: Inode {
+                device: status.device,
+                inode: status.inode,
+            },
+            birth: status.birth,
+        }
+    }
 }
 
 /// What a call does to a file's bytes or attributes.
