@@ -8,7 +8,7 @@
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
-use crate::arch::weak_address;
+use crate::symbols::Real;
 use crate::{kernel, process};
 
 const PAGE: usize = 4096;
@@ -18,13 +18,14 @@ const PATH_MAX: usize = 4096;
 const FAILURES_MAX: u32 = 8;
 
 /// The piece of the heap that was found to be mapped. It may have become shorter since.
-static LOW: AtomicUsize = AtomicUsize::new(usize::MAX);
+static LOW_INVERTED: AtomicUsize = AtomicUsize::new(0);
 static HIGH: AtomicUsize = AtomicUsize::new(0);
 static FAILURES: AtomicU32 = AtomicU32::new(0);
 
 /// Where the heap ends; 0 when libc does not say.
 fn end_of_heap() -> usize {
-    let end = weak_address!("__curbrk") as *const AtomicUsize;
+    static END: Real = Real::new();
+    let end = END.address(c"__curbrk".as_ptr()) as *const AtomicUsize;
     // SAFETY: null, or libc's variable, a word, which its `brk` keeps.
     unsafe { end.as_ref() }.map_or(0, |end| end.load(Relaxed))
 }
@@ -34,7 +35,7 @@ fn end_of_heap() -> usize {
 pub(crate) fn text(string: *const c_char) -> Option<&'static [u8]> {
     let start = string as usize;
     let end = HIGH.load(Relaxed).min(end_of_heap());
-    if start < LOW.load(Relaxed) || start >= end {
+    if start < !LOW_INVERTED.load(Relaxed) || start >= end {
         return None;
     }
     let room = end.wrapping_sub(start).min(PATH_MAX);
@@ -54,7 +55,7 @@ pub(crate) fn learn(string: *const c_char) {
         return;
     }
     if kernel::is_mapped(page, end.wrapping_sub(page)) {
-        LOW.fetch_min(page, Relaxed);
+        LOW_INVERTED.fetch_max(!page, Relaxed);
         HIGH.fetch_max(end, Relaxed);
     } else {
         FAILURES.fetch_add(1, Relaxed);

@@ -2,8 +2,8 @@
 //! a hundred others pass every hook by name. All of them end in three slots of libc's tables of
 //! stream operations, and those are what the shim stands in front of.
 //!
-//! The tables lie in memory that the loader has made read-only (`PT_GNU_RELRO`); the pages that hold
-//! the slots are made writable for a moment. Only whole words that are exactly the known functions
+//! The tables lie in memory that the loader has made read-only (`PT_GNU_RELRO`), which is made
+//! writable for a moment. Only whole words that are exactly the known functions
 //! are exchanged. Where anything is not as expected, nothing is touched, and the coordinator is told
 //! that this process's stdio is unseen.
 
@@ -16,6 +16,7 @@ use core::sync::atomic::{
 use crate::arch::{hot_function, passing_function};
 use crate::content::{self, Plain};
 use crate::descriptor;
+use crate::elf::{DEFAULT, Tables};
 use crate::hook::{HotFrame, absent};
 use crate::kernel::{self, PROT_READ, PROT_WRITE};
 use crate::names::descriptor_of;
@@ -56,9 +57,10 @@ pub(crate) fn take_over() {
 
 fn try_take_over() -> Option<()> {
     let (libc, jumps) = symbols::find(c"_IO_file_jumps")?;
-    let (_, write) = symbols::find(c"_IO_file_write")?;
-    let (_, seek) = symbols::find(c"_IO_file_seek")?;
-    let (_, close) = symbols::find(c"_IO_file_close")?;
+    let tables = Tables::of(libc)?;
+    let write = tables.look_up(c"_IO_file_write", DEFAULT)?;
+    let seek = tables.look_up(c"_IO_file_seek", DEFAULT)?;
+    let close = tables.look_up(c"_IO_file_close", DEFAULT)?;
     let (start, end) = read_only_after_start(libc)?;
     let table_end = jumps.checked_add(WORD.checked_mul(CLOSE_SLOT.checked_add(1)?)?)?;
     if jumps < start || table_end > end || jumps % WORD != 0 {
@@ -81,34 +83,27 @@ fn try_take_over() -> Option<()> {
         (seek, on_seek as *const () as usize),
         (close, on_close as *const () as usize),
     ];
-    (start..end)
-        .step_by(PAGE)
-        .all(|page| exchange_in_page(page, write, &exchanges))
-        .then_some(())
+    exchange(start, end, &exchanges).then_some(())
 }
 
-/// Exchanges the known functions in one page, if it holds a table at all.
-fn exchange_in_page(page: usize, write: usize, exchanges: &[(usize, usize); 3]) -> bool {
-    let words = || (0..PAGE / WORD).map(|at| (page as *mut usize).wrapping_add(at));
-    // SAFETY: a page of libc's read-only data.
-    let holds_table = words().any(|word| unsafe { *word } == write);
-    if !holds_table {
-        return true;
-    }
-    // SAFETY: a whole page of libc's data that nobody else changes: the loader is done with it.
-    if !unsafe { kernel::protect(page, PAGE, PROT_READ | PROT_WRITE) } {
+/// Exchanges the known functions wherever they stand between two pages.
+fn exchange(start: usize, end: usize, exchanges: &[(usize, usize); 3]) -> bool {
+    let bytes = end.wrapping_sub(start);
+    // All at once, as the loader did: then the kernel has no mappings to split.
+    // SAFETY: whole pages of libc's data that nobody else changes: the loader is done with them.
+    if !unsafe { kernel::protect(start, bytes, PROT_READ | PROT_WRITE) } {
         return false;
     }
-    for word in words() {
+    for place in (start..end).step_by(WORD) {
         // SAFETY: as above, and writable now; a word is exchanged at once, under running threads.
-        let word = unsafe { AtomicUsize::from_ptr(word) };
+        let word = unsafe { AtomicUsize::from_ptr(place as *mut usize) };
         let known = word.load(Relaxed);
         if let Some((_, ours)) = exchanges.iter().find(|(real, _)| *real == known) {
             word.store(*ours, Release);
         }
     }
     // SAFETY: as it was.
-    unsafe { kernel::protect(page, PAGE, PROT_READ) }
+    unsafe { kernel::protect(start, bytes, PROT_READ) }
 }
 
 /// `Elf64_Ehdr`, as far as it is needed.
