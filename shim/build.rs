@@ -19,8 +19,8 @@ fn main() {
         println!("cargo:rustc-cdylib-link-arg={argument}");
     }
     if links_by_lld() {
-        // One piece for code and constants.
-        println!("cargo:rustc-cdylib-link-arg=-Wl,--no-rosegment");
+        // One piece for code and constants, one body for functions that are alike.
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--no-rosegment,--icf=all");
     }
     println!("cargo:rerun-if-changed=build.rs");
 }

@@ -18,7 +18,7 @@ use everwrite_protocol::local::segment::{
 };
 use everwrite_protocol::local::{
     HELLO_BYTES_MAX, Hello, LOCAL_VERSION, PolicyPage, Refusal, SOCKET_FILE_NAME,
-    WELCOME_BYTES_MAX, Welcome, decode, encode,
+    WELCOME_BYTES_MAX, Welcome, encode,
 };
 
 use crate::kernel::{self, MADV_DONTFORK, MAP_SHARED, PROT_READ, PROT_WRITE};
@@ -213,12 +213,12 @@ fn begin(lane: Lane) {
 
 fn put_off(state: &State, epoch: u64, failure: Failure) -> Absence {
     let (again, absence) = match failure {
-        Failure::Refused(Refusal::Epoch) | Failure::Exchange => {
+        Failure::Exchange => {
             let failures = state.failures.fetch_add(1, Relaxed).min(16);
             let pause = RETRY_MS.wrapping_shl(failures).min(RETRY_MS_MAX);
             (policy::clock_ms().saturating_add(pause), Absence::Later)
         }
-        Failure::Refused(_) => (u64::MAX, Absence::Unheard),
+        Failure::Refused => (u64::MAX, Absence::Unheard),
     };
     state.retry_at_ms.store(again, Relaxed);
     state.failed_epoch.store(epoch, Relaxed);
@@ -229,8 +229,8 @@ fn put_off(state: &State, epoch: u64, failure: Failure) -> Absence {
 #[derive(Clone, Copy)]
 enum Failure {
     /// The coordinator's own word.
-    Refused(Refusal),
-    /// It did not come about, in time or at all.
+    Refused,
+    /// It did not come about, in time or at all, or was about an epoch that is over.
     Exchange,
 }
 
@@ -254,17 +254,33 @@ fn ask(owner: u32, epoch: u64) -> Result<(*mut Segment, *mut Doorbell), Failure>
     let bytes = answer.get(..reply.bytes).ok_or(Failure::Exchange)?;
     let (length, body) = bytes.split_first().ok_or(Failure::Exchange)?;
     let body = body.get(..usize::from(*length)).ok_or(Failure::Exchange)?;
-    match decode::<Welcome>(body).ok_or(Failure::Exchange)? {
-        Welcome::Refused(refusal) => Err(Failure::Refused(refusal)),
-        Welcome::Attached { segment_bytes } if segment_bytes == SEGMENT_BYTES as u64 => {
-            let [segment, doorbell] = &reply.descriptors;
-            let segment = segment.as_ref().ok_or(Failure::Exchange)?;
-            let doorbell = doorbell.as_ref().ok_or(Failure::Exchange)?;
-            map_both(segment.0, doorbell.0).ok_or(Failure::Exchange)
-        }
-        // Another layout than ours.
-        Welcome::Attached { .. } => Err(Failure::Refused(Refusal::Version)),
+    check(body)?;
+    let [segment, doorbell] = &reply.descriptors;
+    let segment = segment.as_ref().ok_or(Failure::Exchange)?;
+    let doorbell = doorbell.as_ref().ok_or(Failure::Exchange)?;
+    map_both(segment.0, doorbell.0).ok_or(Failure::Exchange)
+}
+
+/// Whether the answer is the one that is hoped for. There are few, so they are not decoded: one of them
+/// is looked for in what was said.
+fn check(answer: &[u8]) -> Result<(), Failure> {
+    let attached = Welcome::Attached {
+        segment_bytes: SEGMENT_BYTES as u64,
+    };
+    if says(answer, &attached) {
+        Ok(())
+    } else if answer.is_empty() || says(answer, &Welcome::Refused(Refusal::Epoch)) {
+        Err(Failure::Exchange)
+    } else {
+        // Another refusal, or another layout than ours.
+        Err(Failure::Refused)
     }
+}
+
+#[inline(never)]
+fn says(answer: &[u8], welcome: &Welcome) -> bool {
+    let mut room = [0u8; WELCOME_BYTES_MAX];
+    encode(welcome, &mut room).is_some_and(|used| room.get(..used) == Some(answer))
 }
 
 #[inline(never)]

@@ -6,7 +6,7 @@ use crate::call::Links::{Argument, Follow, Stop};
 use crate::call::{NONE, at, here};
 
 /// System calls that have the same arguments on every processor.
-const CALLS: &[(u32, Call)] = &[
+const CALLS: &[(u16, Call)] = &[
     (number::WRITE, Write { to: 0, length: 2 }),
     (number::CLOSE, Close),
     (number::LSEEK, Seek),
@@ -138,6 +138,6 @@ const CALLS: &[(u32, Call)] = &[
 /// What the system call `number` means; `None` when it changes nothing.
 pub(crate) fn call(number: usize) -> Option<Call> {
     let mut all = CALLS.iter().chain(OLD_CALLS);
-    all.find(|(known, _)| *known as usize == number)
+    all.find(|(known, _)| usize::from(*known) == number)
         .map(|(_, call)| *call)
 }

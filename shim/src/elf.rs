@@ -121,8 +121,27 @@ impl Tables {
 
     /// The definition of `name` in `version`; failing that, any.
     pub(crate) fn look_up(&self, name: &CStr, version: u32) -> Option<usize> {
-        let wanted = gnu_hash(name);
         let mut other = None;
+        let found = self.find(gnu_hash(name.to_bytes()), |index| {
+            let address = self.defined(index, name)?;
+            other = Some(address);
+            self.is_of_version(index, version).then_some(address)
+        });
+        found.or(other)
+    }
+
+    /// The name that is defined here and has this hash.
+    pub(crate) fn name(&self, hash: u32) -> Option<&CStr> {
+        self.find(hash, |index| {
+            let name = self.text(self.symbol(index).name);
+            // The table of hashes lacks their low bits.
+            (gnu_hash(name.to_bytes()) == hash).then_some(name)
+        })
+    }
+
+    /// Asks of each symbol that may have this hash, until one is taken.
+    #[inline(always)]
+    fn find<T>(&self, wanted: u32, mut take: impl FnMut(u32) -> Option<T>) -> Option<T> {
         let table = self.hash as *const u32;
         // SAFETY: the header of the section: buckets, first symbol, words of the filter, shift.
         let [buckets, first, filter_words, _shift] = unsafe { *table.cast::<[u32; 4]>() };
@@ -139,16 +158,13 @@ impl Tables {
             let chain = chain_words.wrapping_add(index.wrapping_sub(first) as usize);
             // SAFETY: every chain ends with a word whose low bit is set.
             let hash = unsafe { *chain };
-            if hash | 1 == wanted | 1
-                && let Some(address) = self.defined(index, name)
-            {
-                if self.is_of_version(index, version) {
-                    return Some(address);
-                }
-                other = Some(address);
-            }
-            if hash & 1 != 0 {
-                return other;
+            let taken = if hash | 1 == wanted | 1 {
+                take(index)
+            } else {
+                None
+            };
+            if taken.is_some() || hash & 1 != 0 {
+                return taken;
             }
             index = index.wrapping_add(1);
         }
@@ -241,9 +257,15 @@ fn following(place: usize, distance: u32) -> usize {
     }
 }
 
-fn gnu_hash(name: &CStr) -> u32 {
-    let step = |hash: u32, byte: &u8| hash.wrapping_mul(33).wrapping_add(u32::from(*byte));
-    name.to_bytes().iter().fold(5381, step)
+/// The hash of a name in the GNU hash section.
+pub(crate) const fn gnu_hash(name: &[u8]) -> u32 {
+    let mut hash: u32 = 5381;
+    let mut rest = name;
+    while let [byte, behind @ ..] = rest {
+        hash = hash.wrapping_mul(33).wrapping_add(*byte as u32);
+        rest = behind;
+    }
+    hash
 }
 
 #[cfg(test)]
@@ -252,7 +274,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_the_one_of_the_gnu_hash_section() {
-        assert_eq!(gnu_hash(c""), 0x1505);
-        assert_eq!(gnu_hash(c"printf"), 0x156b_2bb8);
+        assert_eq!(gnu_hash(b""), 0x1505);
+        assert_eq!(gnu_hash(b"printf"), 0x156b_2bb8);
     }
 }

@@ -1,13 +1,12 @@
-//! The way of every hooked call: a stub of two instructions brings its [`Row`] to the dispatcher
+//! The way of every hooked call: a stub of two instructions brings the number of its [`Row`] to the dispatcher
 //! ([`crate::arch`]), which keeps the arguments, calls [`enter`], the real function, and [`leave`].
 //! The dispatcher is the only frame between a program and the real function, and says how to unwind
 //! it: cancellation goes through there.
 //!
 //! The two calls that programs make most have hooks of their own, see [`hot_hooks`].
 
-use core::ffi::{CStr, c_char};
-
 use crate::call::{self, Announced, Arguments, Call, Pending, Then, Words};
+use crate::elf::gnu_hash;
 use crate::kernel;
 use crate::names::errno_place;
 use crate::{symbols, table};
@@ -25,42 +24,24 @@ pub(crate) enum Kind {
     Void,
 }
 
-/// One hooked function. Its name follows, with a NUL.
+/// One hooked function.
 #[repr(C)]
 pub(crate) struct Row {
-    /// Its place among the real functions: those change, and lie apart from what does not.
-    number: u16,
+    /// Of its name, which the loader's tables have.
+    hash: u32,
     call: Call,
     result: Kind,
 }
 
-/// A row and its name.
-#[repr(C)]
-pub(crate) struct NamedRow<const BYTES: usize> {
-    row: Row,
-    name: [u8; BYTES],
-}
-
-impl<const BYTES: usize> NamedRow<BYTES> {
-    /// `name` with its NUL.
-    pub(crate) const fn new(name: &'static str, number: usize, call: Call, result: Kind) -> Self {
-        let mut copy = [0; BYTES];
-        copy.copy_from_slice(name.as_bytes());
-        Self {
-            row: Row {
-                number: number as u16,
-                call,
-                result,
-            },
-            name: copy,
-        }
+impl Row {
+    pub(crate) const fn new(name: &str, call: Call, result: Kind) -> Self {
+        let hash = gnu_hash(name.as_bytes());
+        Self { hash, call, result }
     }
 }
 
-/// The name behind a row: every row is the beginning of a [`NamedRow`], and bytes need no padding.
-fn name_of(row: *const Row) -> *const c_char {
-    row.wrapping_add(1).cast()
-}
+/// In the place of a row that does not exist.
+static NO_ROW: Row = Row::new("", Call::NewStream, Kind::Word);
 
 /// What the dispatcher keeps of a call, on the program's stack.
 #[repr(C, align(16))]
@@ -82,22 +63,21 @@ const _: () = assert!(FRAME_BYTES <= 416 && FRAME_BYTES.is_multiple_of(16));
 /// there is none.
 ///
 /// # Safety
-/// `row` is the beginning of a [`NamedRow`]; `frame` holds the words, and is memory of its size that nobody else uses.
+/// `frame` holds the words, and is memory of its size that nobody else uses.
 #[inline(never)]
-pub(crate) unsafe extern "C" fn enter(row: *const Row, frame: *mut Frame, caller: usize) -> usize {
-    let pointer = row;
-    // SAFETY: a static, brought here by its stub.
-    let row = unsafe { &*pointer };
-    let real = table::REAL.get(usize::from(row.number));
-    let mut address = real.map_or(0, |real| real.address(name_of(pointer)));
-    let mut call = row.call;
-    if call.has_versions() {
-        // SAFETY: every row is followed by its name.
-        let name = unsafe { CStr::from_ptr(name_of(pointer)) };
-        if let Some(old) = symbols::old_version(name, caller) {
-            address = old;
-            call = call.of_old_version();
-        }
+pub(crate) unsafe extern "C" fn enter(number: usize, frame: *mut Frame, caller: usize) -> usize {
+    let (row, real) = match (table::ROWS.get(number), table::REAL.get(number)) {
+        (Some(row), Some(real)) => (row, real.address_of_hash(row.hash)),
+        // The stubs know only rows that exist.
+        _ => (&NO_ROW, 0),
+    };
+    let (mut call, mut address) = (row.call, real);
+    if call.has_versions()
+        && let Some(old) =
+            symbols::own_name(row.hash).and_then(|name| symbols::old_version(name, caller))
+    {
+        address = old;
+        call = call.of_old_version();
     }
     // SAFETY: as the caller promises.
     unsafe {
@@ -155,26 +135,27 @@ macro_rules! hooks {
     )*) => {
         /// The rows by name, for their numbers.
         #[allow(non_camel_case_types, reason = "the names of the functions")]
+        #[cfg_attr(test, allow(dead_code, reason = "there are no stubs"))]
         enum Number {
             $($name,)*
             End,
         }
+        const ROW_COUNT: usize = Number::End as usize;
+        // A stub has one byte for it.
+        const _: () = assert!(ROW_COUNT <= 256);
         /// The real functions.
-        pub(crate) static REAL: [$crate::symbols::Real; Number::End as usize] =
-            [const { $crate::symbols::Real::new() }; Number::End as usize];
-        $(
+        pub(crate) static REAL: [$crate::symbols::Real; ROW_COUNT] =
+            [const { $crate::symbols::Real::new() }; ROW_COUNT];
+        /// The rows by number.
+        pub(crate) static ROWS: [$crate::hook::Row; ROW_COUNT] = [$(
             $(#[$note])*
+            $crate::hook::Row::new(stringify!($name), $call, $crate::hook::Kind::$result),
+        )*];
+        $(
             #[cfg(not(test))]
             const _: () = {
-                const NAME: &str = concat!(stringify!($name), "\0");
-                static ROW: $crate::hook::NamedRow<{ NAME.len() }> = $crate::hook::NamedRow::new(
-                    NAME,
-                    Number::$name as usize,
-                    $call,
-                    $crate::hook::Kind::$result,
-                );
-                $crate::arch::export_row!($name, ROW);
-                $($crate::arch::export_row!($alias, ROW);)*
+                $crate::arch::export_row!($name, Number::$name as u8);
+                $($crate::arch::export_row!($alias, Number::$name as u8);)*
             };
         )*
         #[cfg(test)]

@@ -48,12 +48,12 @@ pub(crate) fn is_file(page: &PolicyPage, descriptor: c_int, status: &Status, nam
 }
 
 /// Whether the directory lies outside; `open` gives a descriptor of it, to be asked only when that is
-/// not remembered. (`AT_FDCWD` is one.)
-#[inline(never)]
-pub(crate) fn is_directory<D: AsDescriptor>(
+/// not remembered.
+#[inline(always)]
+pub(crate) fn is_directory(
     page: &PolicyPage,
     directory: Inode,
-    open: impl FnOnce() -> Option<D>,
+    open: impl FnOnce() -> Option<Opened>,
 ) -> bool {
     let Some(generation) = generation(page).filter(|_| page.root_count.load(Relaxed) != 0) else {
         return false;
@@ -75,20 +75,19 @@ pub(crate) fn is_directory<D: AsDescriptor>(
     outside
 }
 
-/// Something that has a descriptor.
-pub(crate) trait AsDescriptor {
-    fn descriptor(&self) -> c_int;
+/// A directory that is open.
+pub(crate) enum Opened {
+    /// By the program. (`AT_FDCWD` is one.)
+    Already(c_int),
+    Now(kernel::Own),
 }
 
-impl AsDescriptor for c_int {
+impl Opened {
     fn descriptor(&self) -> c_int {
-        *self
-    }
-}
-
-impl AsDescriptor for kernel::Own {
-    fn descriptor(&self) -> c_int {
-        self.0
+        match self {
+            Self::Already(descriptor) => *descriptor,
+            Self::Now(own) => own.0,
+        }
     }
 }
 

@@ -12,8 +12,9 @@ use everwrite_protocol::local::{Inode, PolicyPage};
 use crate::kernel::{
     self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Errno, O_NOFOLLOW, O_PATH, Own, Status,
 };
+use crate::outside::{self, Opened};
 use crate::range::File;
-use crate::{memory, outside, policy, process};
+use crate::{memory, policy, process};
 
 /// Bytes of a path that are copied to the stack at once. Long paths are walked in such pieces.
 const PIECE_BYTES: usize = 288;
@@ -117,14 +118,12 @@ fn split(page: &PolicyPage, directory: c_int, path: &'static [u8]) -> Place {
 
 #[inline(never)]
 fn is_outside(page: &PolicyPage, parent: Inode, directory: c_int, prefix: &[u8]) -> bool {
-    match prefix.len() {
-        0 => outside::is_directory(page, parent, || Some(directory)),
-        1..PIECE_BYTES => {
-            outside::is_directory(page, parent, || open_piece(directory, prefix).ok())
-        }
+    outside::is_directory(page, parent, || match prefix.len() {
+        0 => Some(Opened::Already(directory)),
+        1..PIECE_BYTES => open_piece(directory, prefix).ok().map(Opened::Now),
         // Too long to be asked for in one piece, and rare.
-        _ => false,
-    }
+        _ => None,
+    })
 }
 
 /// The directory part, ending with its slash or empty, and the last component, without the slashes

@@ -42,11 +42,27 @@ impl Real {
         }
     }
 
+    /// Address of what we export under this hash.
+    #[inline(always)]
+    pub(crate) fn address_of_hash(&self, hash: u32) -> usize {
+        match self.address.load(Relaxed) {
+            0 => self.keep(own_name(hash)),
+            ABSENT => 0,
+            address => address,
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn resolve(&self, name: *const c_char) -> usize {
         // SAFETY: as all callers of this crate promise.
-        let address = next(unsafe { CStr::from_ptr(name) });
+        self.keep(Some(unsafe { CStr::from_ptr(name) }))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep(&self, name: Option<&CStr>) -> usize {
+        let address = name.map_or(0, next);
         self.address
             .store(if address == 0 { ABSENT } else { address }, Relaxed);
         address
@@ -86,7 +102,7 @@ pub(crate) fn find(name: &CStr) -> Option<(&'static Object, usize)> {
 
 /// The same of a version, by the hash of its name.
 fn find_version(name: &CStr, version: u32) -> Option<(&'static Object, usize)> {
-    let mut object = Some(after_us()?);
+    let mut object = us()?.next();
     while let Some(here) = object {
         if let Some(address) = Tables::of(here).and_then(|tables| tables.look_up(name, version)) {
             return Some((here, address));
@@ -148,13 +164,20 @@ fn first() -> Option<&'static Object> {
     unsafe { debug.as_ref()?.first.as_ref() }
 }
 
-fn after_us() -> Option<&'static Object> {
+fn us() -> Option<&'static Object> {
     let ours = own_dynamic_section();
     let mut object = first()?;
     while object.dynamic as usize != ours {
         object = object.next()?;
     }
-    object.next()
+    Some(object)
+}
+
+/// The name that we export under this hash.
+pub(crate) fn own_name(hash: u32) -> Option<&'static CStr> {
+    let name: *const CStr = Tables::of(us()?)?.name(hash)?;
+    // SAFETY: our own table of names goes when we do.
+    Some(unsafe { &*name })
 }
 
 fn next_by_dlsym(name: &CStr) -> usize {

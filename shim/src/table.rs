@@ -25,7 +25,7 @@ hot_hooks! { HOT:
         content::end_write;
 }
 
-hooks! { ROWS:
+hooks! { LIST:
     // Content.
     writev -> Word = Write { to: 0, length: NONE };
     pwritev | pwritev64 -> Word = WriteAt { to: 0, offset: 3, length: NONE };
@@ -183,9 +183,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::elf::gnu_hash;
 
     fn names() -> impl Iterator<Item = &'static str> {
-        let rows = ROWS.iter().map(|(name, aliases, _)| (name, aliases));
+        let rows = LIST.iter().map(|(name, aliases, _)| (name, aliases));
         let hot = HOT.iter().map(|(name, aliases)| (name, aliases));
         rows.chain(hot)
             .flat_map(|(name, aliases)| std::iter::once(*name).chain(aliases.iter().copied()))
@@ -196,5 +197,12 @@ mod tests {
         let mut seen = BTreeSet::new();
         names().for_each(|name| assert!(seen.insert(name), "{name} has two rows"));
         assert!(seen.len() > 120);
+    }
+
+    /// A row finds its name by it.
+    #[test]
+    fn every_hash_stands_for_one_name() {
+        let hashes: BTreeSet<u32> = names().map(|name| gnu_hash(name.as_bytes())).collect();
+        assert_eq!(hashes.len(), names().count());
     }
 }

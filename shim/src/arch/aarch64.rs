@@ -6,92 +6,92 @@ use crate::call::Call;
 
 /// Numbers of system calls, those of `asm-generic/unistd.h`.
 pub(crate) mod number {
-    pub(crate) const IO_SUBMIT: u32 = 2;
-    pub(crate) const IO_GETEVENTS: u32 = 4;
-    pub(crate) const SETXATTR: u32 = 5;
-    pub(crate) const LSETXATTR: u32 = 6;
-    pub(crate) const FSETXATTR: u32 = 7;
-    pub(crate) const REMOVEXATTR: u32 = 14;
-    pub(crate) const LREMOVEXATTR: u32 = 15;
-    pub(crate) const FREMOVEXATTR: u32 = 16;
-    pub(crate) const DUP: u32 = 23;
-    pub(crate) const DUP3: u32 = 24;
-    pub(crate) const FCNTL: u32 = 25;
-    pub(crate) const IOCTL: u32 = 29;
-    pub(crate) const MKNODAT: u32 = 33;
-    pub(crate) const MKDIRAT: u32 = 34;
-    pub(crate) const UNLINKAT: u32 = 35;
-    pub(crate) const SYMLINKAT: u32 = 36;
-    pub(crate) const LINKAT: u32 = 37;
-    pub(crate) const RENAMEAT: u32 = 38;
-    pub(crate) const PIVOT_ROOT: u32 = 41;
-    pub(crate) const READLINKAT: u32 = 78;
-    pub(crate) const TRUNCATE: u32 = 45;
-    pub(crate) const FTRUNCATE: u32 = 46;
-    pub(crate) const FALLOCATE: u32 = 47;
-    pub(crate) const CHROOT: u32 = 51;
-    pub(crate) const FCHMOD: u32 = 52;
-    pub(crate) const FCHMODAT: u32 = 53;
-    pub(crate) const FCHOWNAT: u32 = 54;
-    pub(crate) const FCHOWN: u32 = 55;
-    pub(crate) const OPENAT: u32 = 56;
-    pub(crate) const CLOSE: u32 = 57;
-    pub(crate) const LSEEK: u32 = 62;
-    pub(crate) const READ: u32 = 63;
-    pub(crate) const WRITE: u32 = 64;
-    pub(crate) const WRITEV: u32 = 66;
-    pub(crate) const PWRITE64: u32 = 68;
-    pub(crate) const PWRITEV: u32 = 70;
-    pub(crate) const SENDFILE: u32 = 71;
-    pub(crate) const PPOLL: u32 = 73;
-    pub(crate) const SPLICE: u32 = 76;
-    pub(crate) const NEWFSTATAT: u32 = 79;
-    pub(crate) const FSYNC: u32 = 82;
-    pub(crate) const FDATASYNC: u32 = 83;
-    pub(crate) const SYNC_FILE_RANGE: u32 = 84;
-    pub(crate) const UTIMENSAT: u32 = 88;
-    pub(crate) const EXIT_GROUP: u32 = 94;
-    pub(crate) const UNSHARE: u32 = 97;
-    pub(crate) const FUTEX: u32 = 98;
-    pub(crate) const CLOCK_GETTIME: u32 = 113;
-    pub(crate) const PRCTL: u32 = 167;
-    pub(crate) const GETPID: u32 = 172;
-    pub(crate) const GETPPID: u32 = 173;
-    pub(crate) const GETTID: u32 = 178;
-    pub(crate) const SOCKET: u32 = 198;
-    pub(crate) const BIND: u32 = 200;
-    pub(crate) const CONNECT: u32 = 203;
-    pub(crate) const SENDTO: u32 = 206;
-    pub(crate) const SHUTDOWN: u32 = 210;
-    pub(crate) const RECVMSG: u32 = 212;
-    pub(crate) const MUNMAP: u32 = 215;
-    pub(crate) const MREMAP: u32 = 216;
-    pub(crate) const MMAP: u32 = 222;
-    pub(crate) const MPROTECT: u32 = 226;
-    pub(crate) const MSYNC: u32 = 227;
-    pub(crate) const MADVISE: u32 = 233;
-    pub(crate) const OPEN_BY_HANDLE_AT: u32 = 265;
-    pub(crate) const SYNCFS: u32 = 267;
-    pub(crate) const SETNS: u32 = 268;
-    pub(crate) const PROCESS_VM_READV: u32 = 270;
-    pub(crate) const RENAMEAT2: u32 = 276;
-    pub(crate) const SECCOMP: u32 = 277;
-    pub(crate) const COPY_FILE_RANGE: u32 = 285;
-    pub(crate) const PWRITEV2: u32 = 287;
-    pub(crate) const PKEY_MPROTECT: u32 = 288;
-    pub(crate) const STATX: u32 = 291;
-    pub(crate) const IO_PGETEVENTS: u32 = 292;
-    pub(crate) const IO_URING_SETUP: u32 = 425;
-    pub(crate) const CLOSE_RANGE: u32 = 436;
-    pub(crate) const OPENAT2: u32 = 437;
-    pub(crate) const FCHMODAT2: u32 = 452;
-    pub(crate) const SETXATTRAT: u32 = 463;
-    pub(crate) const REMOVEXATTRAT: u32 = 466;
-    pub(crate) const FILE_SETATTR: u32 = 469;
+    pub(crate) const IO_SUBMIT: u16 = 2;
+    pub(crate) const IO_GETEVENTS: u16 = 4;
+    pub(crate) const SETXATTR: u16 = 5;
+    pub(crate) const LSETXATTR: u16 = 6;
+    pub(crate) const FSETXATTR: u16 = 7;
+    pub(crate) const REMOVEXATTR: u16 = 14;
+    pub(crate) const LREMOVEXATTR: u16 = 15;
+    pub(crate) const FREMOVEXATTR: u16 = 16;
+    pub(crate) const DUP: u16 = 23;
+    pub(crate) const DUP3: u16 = 24;
+    pub(crate) const FCNTL: u16 = 25;
+    pub(crate) const IOCTL: u16 = 29;
+    pub(crate) const MKNODAT: u16 = 33;
+    pub(crate) const MKDIRAT: u16 = 34;
+    pub(crate) const UNLINKAT: u16 = 35;
+    pub(crate) const SYMLINKAT: u16 = 36;
+    pub(crate) const LINKAT: u16 = 37;
+    pub(crate) const RENAMEAT: u16 = 38;
+    pub(crate) const PIVOT_ROOT: u16 = 41;
+    pub(crate) const READLINKAT: u16 = 78;
+    pub(crate) const TRUNCATE: u16 = 45;
+    pub(crate) const FTRUNCATE: u16 = 46;
+    pub(crate) const FALLOCATE: u16 = 47;
+    pub(crate) const CHROOT: u16 = 51;
+    pub(crate) const FCHMOD: u16 = 52;
+    pub(crate) const FCHMODAT: u16 = 53;
+    pub(crate) const FCHOWNAT: u16 = 54;
+    pub(crate) const FCHOWN: u16 = 55;
+    pub(crate) const OPENAT: u16 = 56;
+    pub(crate) const CLOSE: u16 = 57;
+    pub(crate) const LSEEK: u16 = 62;
+    pub(crate) const READ: u16 = 63;
+    pub(crate) const WRITE: u16 = 64;
+    pub(crate) const WRITEV: u16 = 66;
+    pub(crate) const PWRITE64: u16 = 68;
+    pub(crate) const PWRITEV: u16 = 70;
+    pub(crate) const SENDFILE: u16 = 71;
+    pub(crate) const PPOLL: u16 = 73;
+    pub(crate) const SPLICE: u16 = 76;
+    pub(crate) const NEWFSTATAT: u16 = 79;
+    pub(crate) const FSYNC: u16 = 82;
+    pub(crate) const FDATASYNC: u16 = 83;
+    pub(crate) const SYNC_FILE_RANGE: u16 = 84;
+    pub(crate) const UTIMENSAT: u16 = 88;
+    pub(crate) const EXIT_GROUP: u16 = 94;
+    pub(crate) const UNSHARE: u16 = 97;
+    pub(crate) const FUTEX: u16 = 98;
+    pub(crate) const CLOCK_GETTIME: u16 = 113;
+    pub(crate) const PRCTL: u16 = 167;
+    pub(crate) const GETPID: u16 = 172;
+    pub(crate) const GETPPID: u16 = 173;
+    pub(crate) const GETTID: u16 = 178;
+    pub(crate) const SOCKET: u16 = 198;
+    pub(crate) const BIND: u16 = 200;
+    pub(crate) const CONNECT: u16 = 203;
+    pub(crate) const SENDTO: u16 = 206;
+    pub(crate) const SHUTDOWN: u16 = 210;
+    pub(crate) const RECVMSG: u16 = 212;
+    pub(crate) const MUNMAP: u16 = 215;
+    pub(crate) const MREMAP: u16 = 216;
+    pub(crate) const MMAP: u16 = 222;
+    pub(crate) const MPROTECT: u16 = 226;
+    pub(crate) const MSYNC: u16 = 227;
+    pub(crate) const MADVISE: u16 = 233;
+    pub(crate) const OPEN_BY_HANDLE_AT: u16 = 265;
+    pub(crate) const SYNCFS: u16 = 267;
+    pub(crate) const SETNS: u16 = 268;
+    pub(crate) const PROCESS_VM_READV: u16 = 270;
+    pub(crate) const RENAMEAT2: u16 = 276;
+    pub(crate) const SECCOMP: u16 = 277;
+    pub(crate) const COPY_FILE_RANGE: u16 = 285;
+    pub(crate) const PWRITEV2: u16 = 287;
+    pub(crate) const PKEY_MPROTECT: u16 = 288;
+    pub(crate) const STATX: u16 = 291;
+    pub(crate) const IO_PGETEVENTS: u16 = 292;
+    pub(crate) const IO_URING_SETUP: u16 = 425;
+    pub(crate) const CLOSE_RANGE: u16 = 436;
+    pub(crate) const OPENAT2: u16 = 437;
+    pub(crate) const FCHMODAT2: u16 = 452;
+    pub(crate) const SETXATTRAT: u16 = 463;
+    pub(crate) const REMOVEXATTRAT: u16 = 466;
+    pub(crate) const FILE_SETATTR: u16 = 469;
 }
 
 /// This processor never had the older calls.
-pub(crate) const OLD_CALLS: &[(u32, Call)] = &[];
+pub(crate) const OLD_CALLS: &[(u16, Call)] = &[];
 
 pub(crate) const O_NOFOLLOW: core::ffi::c_int = 0o100000;
 
@@ -121,7 +121,7 @@ global_asm!(
     ".type everwrite_system_call,%function",
     "everwrite_system_call:",
     ".cfi_startproc",
-    "mov w8, w0",
+    "and w8, w0, #0xffff",
     "mov x0, x1",
     "mov x1, x2",
     "mov x2, x3",
@@ -203,19 +203,18 @@ pub(crate) fn own_dynamic_section() -> usize {
     address
 }
 
-/// Exports a function that brings its row to the dispatcher, with every argument as it was.
+/// Exports a function that brings the number of its row to the dispatcher, with every argument as it was.
 #[cfg(not(test))]
 macro_rules! export_row {
-    ($name:ident, $row:ident) => {
+    ($name:ident, $number:expr) => {
         const _: () = {
             #[unsafe(no_mangle)]
             #[unsafe(naked)]
             unsafe extern "C" fn $name() {
                 core::arch::naked_asm!(
-                    "adrp x16, {row}",
-                    "add x16, x16, :lo12:{row}",
+                    "mov x16, {number}",
                     "b {dispatch}",
-                    row = sym $row,
+                    number = const $number,
                     dispatch = sym $crate::arch::dispatch,
                 )
             }
@@ -295,7 +294,7 @@ export_printf!(dprintf, "vdprintf", "x2", 2);
 #[cfg(not(test))]
 export_printf!(__dprintf_chk, "__vdprintf_chk", "x3", 3);
 
-/// Makes a hooked call, see [`crate::hook`]: `x16` holds the row, everything else is as the program's
+/// Makes a hooked call, see [`crate::hook`]: `x16` holds the row's number, all else is as the program's
 /// call left it. The arguments are kept in a [`Frame`](crate::hook::Frame) on the stack, as many as
 /// any hooked function has; no hooked function takes floating-point arguments or gives more than one
 /// word.

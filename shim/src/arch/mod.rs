@@ -29,18 +29,18 @@ pub(crate) const THREAD_BYTES: usize = 32;
 #[allow(clashing_extern_declarations, reason = "see above")]
 unsafe extern "C" {
     #[link_name = "everwrite_system_call"]
-    pub(crate) fn system_call_0(number: u32) -> isize;
+    pub(crate) fn system_call_0(number: u16) -> isize;
     #[link_name = "everwrite_system_call"]
-    pub(crate) fn system_call_1(number: u32, a: usize) -> isize;
+    pub(crate) fn system_call_1(number: u16, a: usize) -> isize;
     #[link_name = "everwrite_system_call"]
-    pub(crate) fn system_call_2(number: u32, a: usize, b: usize) -> isize;
+    pub(crate) fn system_call_2(number: u16, a: usize, b: usize) -> isize;
     #[link_name = "everwrite_system_call"]
-    pub(crate) fn system_call_3(number: u32, a: usize, b: usize, c: usize) -> isize;
+    pub(crate) fn system_call_3(number: u16, a: usize, b: usize, c: usize) -> isize;
     #[link_name = "everwrite_system_call"]
-    pub(crate) fn system_call_4(number: u32, a: usize, b: usize, c: usize, d: usize) -> isize;
+    pub(crate) fn system_call_4(number: u16, a: usize, b: usize, c: usize, d: usize) -> isize;
     #[link_name = "everwrite_system_call"]
     pub(crate) fn system_call_5(
-        number: u32,
+        number: u16,
         a: usize,
         b: usize,
         c: usize,
@@ -49,7 +49,7 @@ unsafe extern "C" {
     ) -> isize;
     #[link_name = "everwrite_system_call"]
     pub(crate) fn system_call_6(
-        number: u32,
+        number: u16,
         a: usize,
         b: usize,
         c: usize,

@@ -6,92 +6,92 @@ use crate::call::{Call, Links, NONE, at, here};
 
 /// Numbers of system calls.
 pub(crate) mod number {
-    pub(crate) const READ: u32 = 0;
-    pub(crate) const WRITE: u32 = 1;
-    pub(crate) const CLOSE: u32 = 3;
-    pub(crate) const LSEEK: u32 = 8;
-    pub(crate) const MMAP: u32 = 9;
-    pub(crate) const MPROTECT: u32 = 10;
-    pub(crate) const MUNMAP: u32 = 11;
-    pub(crate) const IOCTL: u32 = 16;
-    pub(crate) const PWRITE64: u32 = 18;
-    pub(crate) const WRITEV: u32 = 20;
-    pub(crate) const MREMAP: u32 = 25;
-    pub(crate) const MSYNC: u32 = 26;
-    pub(crate) const MADVISE: u32 = 28;
-    pub(crate) const DUP: u32 = 32;
-    pub(crate) const GETPID: u32 = 39;
-    pub(crate) const SENDFILE: u32 = 40;
-    pub(crate) const SOCKET: u32 = 41;
-    pub(crate) const CONNECT: u32 = 42;
-    pub(crate) const BIND: u32 = 49;
-    pub(crate) const SENDTO: u32 = 44;
-    pub(crate) const RECVMSG: u32 = 47;
-    pub(crate) const SHUTDOWN: u32 = 48;
-    pub(crate) const FCNTL: u32 = 72;
-    pub(crate) const FSYNC: u32 = 74;
-    pub(crate) const FDATASYNC: u32 = 75;
-    pub(crate) const TRUNCATE: u32 = 76;
-    pub(crate) const FTRUNCATE: u32 = 77;
-    pub(crate) const FCHMOD: u32 = 91;
-    pub(crate) const FCHOWN: u32 = 93;
-    pub(crate) const GETPPID: u32 = 110;
-    pub(crate) const PIVOT_ROOT: u32 = 155;
-    pub(crate) const PRCTL: u32 = 157;
-    pub(crate) const CHROOT: u32 = 161;
-    pub(crate) const GETTID: u32 = 186;
-    pub(crate) const SETXATTR: u32 = 188;
-    pub(crate) const LSETXATTR: u32 = 189;
-    pub(crate) const FSETXATTR: u32 = 190;
-    pub(crate) const REMOVEXATTR: u32 = 197;
-    pub(crate) const LREMOVEXATTR: u32 = 198;
-    pub(crate) const FREMOVEXATTR: u32 = 199;
-    pub(crate) const FUTEX: u32 = 202;
-    pub(crate) const IO_GETEVENTS: u32 = 208;
-    pub(crate) const IO_SUBMIT: u32 = 209;
-    pub(crate) const CLOCK_GETTIME: u32 = 228;
-    pub(crate) const EXIT_GROUP: u32 = 231;
-    pub(crate) const OPENAT: u32 = 257;
-    pub(crate) const MKDIRAT: u32 = 258;
-    pub(crate) const MKNODAT: u32 = 259;
-    pub(crate) const FCHOWNAT: u32 = 260;
-    pub(crate) const NEWFSTATAT: u32 = 262;
-    pub(crate) const UNLINKAT: u32 = 263;
-    pub(crate) const RENAMEAT: u32 = 264;
-    pub(crate) const LINKAT: u32 = 265;
-    pub(crate) const SYMLINKAT: u32 = 266;
-    pub(crate) const READLINKAT: u32 = 267;
-    pub(crate) const FCHMODAT: u32 = 268;
-    pub(crate) const PPOLL: u32 = 271;
-    pub(crate) const UNSHARE: u32 = 272;
-    pub(crate) const SPLICE: u32 = 275;
-    pub(crate) const SYNC_FILE_RANGE: u32 = 277;
-    pub(crate) const UTIMENSAT: u32 = 280;
-    pub(crate) const FALLOCATE: u32 = 285;
-    pub(crate) const DUP3: u32 = 292;
-    pub(crate) const PWRITEV: u32 = 296;
-    pub(crate) const OPEN_BY_HANDLE_AT: u32 = 304;
-    pub(crate) const SYNCFS: u32 = 306;
-    pub(crate) const SETNS: u32 = 308;
-    pub(crate) const PROCESS_VM_READV: u32 = 310;
-    pub(crate) const RENAMEAT2: u32 = 316;
-    pub(crate) const SECCOMP: u32 = 317;
-    pub(crate) const COPY_FILE_RANGE: u32 = 326;
-    pub(crate) const PWRITEV2: u32 = 328;
-    pub(crate) const PKEY_MPROTECT: u32 = 329;
-    pub(crate) const STATX: u32 = 332;
-    pub(crate) const IO_PGETEVENTS: u32 = 333;
-    pub(crate) const IO_URING_SETUP: u32 = 425;
-    pub(crate) const CLOSE_RANGE: u32 = 436;
-    pub(crate) const OPENAT2: u32 = 437;
-    pub(crate) const FCHMODAT2: u32 = 452;
-    pub(crate) const SETXATTRAT: u32 = 463;
-    pub(crate) const REMOVEXATTRAT: u32 = 466;
-    pub(crate) const FILE_SETATTR: u32 = 469;
+    pub(crate) const READ: u16 = 0;
+    pub(crate) const WRITE: u16 = 1;
+    pub(crate) const CLOSE: u16 = 3;
+    pub(crate) const LSEEK: u16 = 8;
+    pub(crate) const MMAP: u16 = 9;
+    pub(crate) const MPROTECT: u16 = 10;
+    pub(crate) const MUNMAP: u16 = 11;
+    pub(crate) const IOCTL: u16 = 16;
+    pub(crate) const PWRITE64: u16 = 18;
+    pub(crate) const WRITEV: u16 = 20;
+    pub(crate) const MREMAP: u16 = 25;
+    pub(crate) const MSYNC: u16 = 26;
+    pub(crate) const MADVISE: u16 = 28;
+    pub(crate) const DUP: u16 = 32;
+    pub(crate) const GETPID: u16 = 39;
+    pub(crate) const SENDFILE: u16 = 40;
+    pub(crate) const SOCKET: u16 = 41;
+    pub(crate) const CONNECT: u16 = 42;
+    pub(crate) const BIND: u16 = 49;
+    pub(crate) const SENDTO: u16 = 44;
+    pub(crate) const RECVMSG: u16 = 47;
+    pub(crate) const SHUTDOWN: u16 = 48;
+    pub(crate) const FCNTL: u16 = 72;
+    pub(crate) const FSYNC: u16 = 74;
+    pub(crate) const FDATASYNC: u16 = 75;
+    pub(crate) const TRUNCATE: u16 = 76;
+    pub(crate) const FTRUNCATE: u16 = 77;
+    pub(crate) const FCHMOD: u16 = 91;
+    pub(crate) const FCHOWN: u16 = 93;
+    pub(crate) const GETPPID: u16 = 110;
+    pub(crate) const PIVOT_ROOT: u16 = 155;
+    pub(crate) const PRCTL: u16 = 157;
+    pub(crate) const CHROOT: u16 = 161;
+    pub(crate) const GETTID: u16 = 186;
+    pub(crate) const SETXATTR: u16 = 188;
+    pub(crate) const LSETXATTR: u16 = 189;
+    pub(crate) const FSETXATTR: u16 = 190;
+    pub(crate) const REMOVEXATTR: u16 = 197;
+    pub(crate) const LREMOVEXATTR: u16 = 198;
+    pub(crate) const FREMOVEXATTR: u16 = 199;
+    pub(crate) const FUTEX: u16 = 202;
+    pub(crate) const IO_GETEVENTS: u16 = 208;
+    pub(crate) const IO_SUBMIT: u16 = 209;
+    pub(crate) const CLOCK_GETTIME: u16 = 228;
+    pub(crate) const EXIT_GROUP: u16 = 231;
+    pub(crate) const OPENAT: u16 = 257;
+    pub(crate) const MKDIRAT: u16 = 258;
+    pub(crate) const MKNODAT: u16 = 259;
+    pub(crate) const FCHOWNAT: u16 = 260;
+    pub(crate) const NEWFSTATAT: u16 = 262;
+    pub(crate) const UNLINKAT: u16 = 263;
+    pub(crate) const RENAMEAT: u16 = 264;
+    pub(crate) const LINKAT: u16 = 265;
+    pub(crate) const SYMLINKAT: u16 = 266;
+    pub(crate) const READLINKAT: u16 = 267;
+    pub(crate) const FCHMODAT: u16 = 268;
+    pub(crate) const PPOLL: u16 = 271;
+    pub(crate) const UNSHARE: u16 = 272;
+    pub(crate) const SPLICE: u16 = 275;
+    pub(crate) const SYNC_FILE_RANGE: u16 = 277;
+    pub(crate) const UTIMENSAT: u16 = 280;
+    pub(crate) const FALLOCATE: u16 = 285;
+    pub(crate) const DUP3: u16 = 292;
+    pub(crate) const PWRITEV: u16 = 296;
+    pub(crate) const OPEN_BY_HANDLE_AT: u16 = 304;
+    pub(crate) const SYNCFS: u16 = 306;
+    pub(crate) const SETNS: u16 = 308;
+    pub(crate) const PROCESS_VM_READV: u16 = 310;
+    pub(crate) const RENAMEAT2: u16 = 316;
+    pub(crate) const SECCOMP: u16 = 317;
+    pub(crate) const COPY_FILE_RANGE: u16 = 326;
+    pub(crate) const PWRITEV2: u16 = 328;
+    pub(crate) const PKEY_MPROTECT: u16 = 329;
+    pub(crate) const STATX: u16 = 332;
+    pub(crate) const IO_PGETEVENTS: u16 = 333;
+    pub(crate) const IO_URING_SETUP: u16 = 425;
+    pub(crate) const CLOSE_RANGE: u16 = 436;
+    pub(crate) const OPENAT2: u16 = 437;
+    pub(crate) const FCHMODAT2: u16 = 452;
+    pub(crate) const SETXATTRAT: u16 = 463;
+    pub(crate) const REMOVEXATTRAT: u16 = 466;
+    pub(crate) const FILE_SETATTR: u16 = 469;
 }
 
 /// The older calls that only this processor has; users of `syscall(2)` still make them.
-pub(crate) const OLD_CALLS: &[(u32, Call)] = &[
+pub(crate) const OLD_CALLS: &[(u16, Call)] = &[
     (
         2,
         Call::Open {
@@ -157,7 +157,7 @@ global_asm!(
     ".type everwrite_system_call,@function",
     "everwrite_system_call:",
     ".cfi_startproc",
-    "mov eax, edi",
+    "movzx eax, di",
     "mov rdi, rsi",
     "mov rsi, rdx",
     "mov rdx, rcx",
@@ -234,18 +234,19 @@ pub(crate) fn own_dynamic_section() -> usize {
     address
 }
 
-/// Exports a function that brings its row to the dispatcher, with every argument as it was.
+/// Exports a function that brings the number of its row to the dispatcher, with every argument as it was:
+/// `al` only matters for functions that take floating-point arguments.
 #[cfg(not(test))]
 macro_rules! export_row {
-    ($name:ident, $row:ident) => {
+    ($name:ident, $number:expr) => {
         const _: () = {
             #[unsafe(no_mangle)]
             #[unsafe(naked)]
             unsafe extern "C" fn $name() {
                 core::arch::naked_asm!(
-                    "lea r11, [rip + {row}]",
+                    "mov al, {number}",
                     "jmp {dispatch}",
-                    row = sym $row,
+                    number = const $number,
                     dispatch = sym $crate::arch::dispatch,
                 )
             }
@@ -368,7 +369,7 @@ export_printf!(dprintf, "vdprintf", "rdx", 2);
 #[cfg(not(test))]
 export_printf!(__dprintf_chk, "__vdprintf_chk", "rcx", 3);
 
-/// Makes a hooked call, see [`crate::hook`]: `r11` holds the row, everything else is as the program's
+/// Makes a hooked call, see [`crate::hook`]: `al` holds the row's number, all else is as the program's
 /// call left it. The arguments are kept in a [`Frame`](crate::hook::Frame) on the stack, as many as
 /// any hooked function has; no hooked function takes floating-point arguments (so `al` is 0 for those
 /// that are variadic) or gives more than one word.
@@ -383,6 +384,7 @@ pub(crate) unsafe extern "C" fn dispatch() {
         frame!(begin),
         "sub rsp, {frame_bytes}",
         "mov [rsp], rdi",
+        "movzx edi, al",
         "mov [rsp + 8], rsi",
         "mov [rsp + 16], rdx",
         "mov [rsp + 24], rcx",
@@ -392,7 +394,6 @@ pub(crate) unsafe extern "C" fn dispatch() {
         "mov rax, [rbp + 16]",
         "mov [rsp + 48], rax",
         "mov qword ptr [rsp + 56], 0",
-        "mov rdi, r11",
         "mov rsi, rsp",
         "mov rdx, [rbp + 8]",
         "call {enter}",
