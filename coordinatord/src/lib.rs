@@ -2,7 +2,7 @@
 //!
 //! In the order in which a change passes through:
 //!
-//! - [`intake`] hears what the shims say, and makes hints of it;
+//! - [`intake`] hears what the shims say, and makes hints of it; [`witness`] hears what the kernel says;
 //! - [`front`] is the daemon's loop: hints and requests go on to the pipelines, one per receiver;
 //! - [`queue`] is where a change waits; [`schedule`] decides when it is taken in and when it is
 //!   turned into backup commands;
@@ -25,6 +25,7 @@ pub mod front;
 pub mod index;
 pub mod intake;
 pub mod look;
+mod mounts;
 pub mod network_backup;
 pub mod pipeline;
 pub mod queue;
@@ -34,3 +35,4 @@ pub mod reconcile;
 pub mod round;
 pub mod run;
 pub mod schedule;
+pub mod witness;

@@ -87,6 +87,12 @@ impl RangeSet {
         self.ranges.last().is_some_and(|range| range.1 == u64::MAX)
     }
 
+    /// Does one of them that has an end, end beyond `size`?
+    pub fn pass(&self, size: u64) -> bool {
+        let ends = self.ranges.iter().map(|range| range.1);
+        ends.rev().find(|end| *end != u64::MAX) > Some(size)
+    }
+
     /// Nothing in it?
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()

@@ -12,6 +12,7 @@ use crate::control::{ControlRequest, ControlServer};
 use crate::front::{self, Front, Inputs};
 use crate::intake::Intake;
 use crate::network_backup::Identity;
+use crate::witness::Witness;
 
 /// Batches of hints that may wait for the front; beyond, the intake merges.
 const HINTS_WAITING_MAX: usize = 64;
@@ -32,10 +33,12 @@ pub async fn run(paths: Paths, config: Config) -> Result<()> {
     let switch = SwitchState::load(&paths.switch_file(), wall_clock())
         .with_context(|| format!("read {}", paths.switch_file().display()))?;
     let (hint_sender, hints) = mpsc::channel(HINTS_WAITING_MAX);
-    let intake = Arc::new(Intake::start(paths.run(), hint_sender)?);
+    let intake = Arc::new(Intake::start(paths.run(), hint_sender.clone())?);
+    let witness = Witness::start(config.witness, Arc::clone(&intake), hint_sender);
+    let witness = Arc::new(witness.context("start the witness's thread")?);
     let (request_sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
     let server = ControlServer::bind(&paths.api_socket())?;
-    let (front, flushed) = Front::new(paths, config, source, identity, switch, intake)?;
+    let (front, flushed) = Front::new(paths, config, source, identity, switch, intake, witness)?;
     let (stop_api, api_stopped) = oneshot::channel::<()>();
     let api = tokio::spawn(serve(server, request_sender, api_stopped));
     let stop = stop_signal()?;

@@ -133,8 +133,11 @@ pub struct Unreadable {
 pub struct Capture {
     /// The shim.
     pub shim: ShimCapture,
-    /// The eBPF witness.
+    /// The witness: programs in the kernel, for ranges.
     pub ebpf: EbpfCapture,
+    /// The witness: fanotify, for names.
+    #[serde(default)]
+    pub names: NamesCapture,
     /// The reconcile scan.
     pub scan: ScanCapture,
 }
@@ -153,14 +156,27 @@ pub struct ShimCapture {
 /// The witness's part.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct EbpfCapture {
-    /// `absent`, `on`, `off`.
+    /// `on`, `off`, `absent` (from this build) or `unavailable` (here).
     pub state: String,
     /// Why.
     pub reason: String,
+    /// Events told since it was turned on.
+    pub hints: u64,
+    /// Files of which the kernel had to drop events since start; they were looked at whole.
+    pub drops: u64,
+}
+
+/// The part of fanotify.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct NamesCapture {
+    /// `on`, `partial` (not everywhere), `off` or `unavailable`.
+    pub state: String,
+    /// Why, and where not.
+    pub reason: String,
     /// Hints taken since start.
     pub hints: u64,
-    /// Events that the kernel had to drop.
-    pub drops: u64,
+    /// Times that the kernel's queue was full, and everything was looked at.
+    pub overflows: u64,
 }
 
 /// The scan's part.

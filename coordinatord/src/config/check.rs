@@ -9,10 +9,13 @@ use ignore::gitignore::GitignoreBuilder;
 
 use super::checked::{Config, Place, RPO_MS_DEFAULT, RPO_MS_MIN, Receiver, Root, Scan, Schedule};
 use super::problem::Problem;
-use super::raw::{RawConfig, RawReceiver, RawRoot, RawScan, RawSchedule};
+use super::raw::{RawConfig, RawReceiver, RawRoot, RawScan, RawSchedule, RawWitness};
+use crate::witness;
 
 /// Longest interval that can be asked for, milliseconds.
 const INTERVAL_MS_LIMIT: u64 = 60_000;
+/// Smallest and largest ring of events, KiB.
+const RING_KIB_LIMITS: std::ops::RangeInclusive<u64> = 4..=1 << 20;
 
 impl TryFrom<RawConfig> for Config {
     type Error = Problem;
@@ -21,6 +24,7 @@ impl TryFrom<RawConfig> for Config {
         let mut config = Self {
             schedule: schedule(raw.schedule)?,
             scan: scan(raw.scan),
+            witness: witness(raw.witness)?,
             exclude: patterns(raw.exclude)?,
             ..Self::default()
         };
@@ -239,4 +243,23 @@ fn scan(raw: RawScan) -> Scan {
     Scan {
         interval_s: raw.interval_s.unwrap_or(default.interval_s),
     }
+}
+
+fn witness(raw: RawWitness) -> Result<witness::Settings, Problem> {
+    let default = witness::Settings::default();
+    let ring_kib = raw
+        .ring_kib
+        .unwrap_or_else(|| u64::from(default.ring_bytes) >> 10);
+    if !RING_KIB_LIMITS.contains(&ring_kib) || !ring_kib.is_power_of_two() {
+        return Err(Problem::Range {
+            key: "witness.ring_kib",
+            value: ring_kib,
+            range: "a power of two between 4 and 1048576",
+        });
+    }
+    Ok(witness::Settings {
+        enabled: raw.enabled.unwrap_or(default.enabled),
+        ebpf: raw.ebpf.unwrap_or(default.ebpf),
+        ring_bytes: (ring_kib << 10) as u32,
+    })
 }

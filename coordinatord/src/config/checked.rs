@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use everwrite_protocol::wire::Fingerprint;
 
 use crate::network_backup::Target;
+use crate::witness;
 
 /// All settings, checked: names are unique and usable, every root's receiver exists.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -19,6 +20,8 @@ pub struct Config {
     pub schedule: Schedule,
     /// How often the whole tree is compared without being asked.
     pub scan: Scan,
+    /// What listens in the kernel.
+    pub witness: witness::Settings,
 }
 
 /// A destination.

@@ -11,6 +11,7 @@ pub(super) struct RawConfig {
     pub(super) exclude: Vec<String>,
     pub(super) schedule: RawSchedule,
     pub(super) scan: RawScan,
+    pub(super) witness: RawWitness,
     pub(super) receivers: Vec<RawReceiver>,
     pub(super) roots: Vec<RawRoot>,
 }
@@ -46,4 +47,12 @@ pub(super) struct RawSchedule {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawScan {
     pub(super) interval_s: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawWitness {
+    pub(super) enabled: Option<bool>,
+    pub(super) ebpf: Option<bool>,
+    pub(super) ring_kib: Option<u64>,
 }

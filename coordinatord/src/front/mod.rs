@@ -27,6 +27,7 @@ use crate::control::ControlRequest;
 use crate::intake::{Hint, Intake};
 use crate::network_backup::Identity;
 use crate::pipeline::{Event, Request};
+use crate::witness::Witness;
 use outbox::Outbox;
 use pipelines::PipelineHandle;
 use places::PlaceTeller;
@@ -39,6 +40,7 @@ pub struct Front {
     identity: Arc<Identity>,
     switch: SwitchState,
     intake: Arc<Intake>,
+    witness: Arc<Witness>,
     devices: Arc<Devices>,
     places: Arc<PlaceTeller>,
     pipelines: Vec<PipelineHandle>,
@@ -73,6 +75,7 @@ impl Front {
         identity: Arc<Identity>,
         switch: SwitchState,
         intake: Arc<Intake>,
+        witness: Arc<Witness>,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Flush>)> {
         let (flushes, flushed) = mpsc::unbounded_channel();
         let mut front = Self {
@@ -84,11 +87,13 @@ impl Front {
             identity,
             switch,
             intake,
+            witness,
             pipelines: Vec::new(),
             outbox: Outbox::default(),
             flushes,
         };
         front.places.look(front.root_paths());
+        front.watch_roots();
         front.intake.set_switch(front.is_on());
         for receiver in front.config.receivers.clone() {
             front.start_pipeline(&receiver)?;
@@ -102,6 +107,16 @@ impl Front {
     fn root_paths(&self) -> Vec<PathBuf> {
         let roots = self.config.roots.iter();
         roots.map(|root| root.path.clone()).collect()
+    }
+
+    /// Has the witness watch what is protected now.
+    fn watch_roots(&self) {
+        let roots = if self.is_on() {
+            self.root_paths()
+        } else {
+            Vec::new()
+        };
+        self.witness.watch(roots);
     }
 
     /// Is the switch on?

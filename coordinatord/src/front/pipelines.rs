@@ -38,6 +38,7 @@ impl Front {
         let tools = Tools {
             intake: Arc::clone(&self.intake),
             devices: Arc::clone(&self.devices),
+            witness: Arc::clone(&self.witness),
             queries: uplink.queries(),
             runtime: tokio::runtime::Handle::current(),
         };
@@ -101,9 +102,10 @@ impl Front {
 
     /// Sends a request to a pipeline behind every hint of calls that returned before now.
     pub(super) fn request_behind_hints(&self, pipeline: usize, request: Request) {
-        let (intake, flushes) = (Arc::clone(&self.intake), self.flushes.clone());
+        let (intake, witness) = (Arc::clone(&self.intake), Arc::clone(&self.witness));
+        let flushes = self.flushes.clone();
         tokio::spawn(async move {
-            intake.barrier().await;
+            tokio::join!(intake.barrier(), witness.barrier());
             let _ = flushes.send(Flush { pipeline, request });
         });
     }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, makedev, statx};
 
 use crate::intake::{Intake, Places, RootPlace};
+use crate::mounts::mount_points;
 
 /// Tells the shims where the roots are. Looking may take long (a root on a file system that does not
 /// answer), so it is never waited for; until it is known where the roots are now, nothing is outside.
@@ -113,47 +114,9 @@ fn is_within(mount: &Path, root: &RootPlace) -> bool {
         .is_ok_and(|rest| !rest.as_os_str().is_empty())
 }
 
-/// The fifth field of every line of `proc_pid_mountinfo(5)`.
-fn mount_points(mounts: &[u8]) -> impl Iterator<Item = PathBuf> + '_ {
-    mounts
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
-        .map(|field| PathBuf::from(std::ffi::OsString::from_vec(unescaped(field))))
-}
-
-/// Blanks, tabs, line ends and backslashes stand there as `\` and three octal digits.
-fn unescaped(field: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, behind)) = rest.split_first() {
-        match behind.first_chunk::<3>().filter(|_| *first == b'\\') {
-            Some(digits) => {
-                let value = digits
-                    .iter()
-                    .fold(0u8, |value, digit| value.wrapping_mul(8) | (digit & 7));
-                bytes.push(value);
-                rest = &behind[3..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mount_points_are_read() {
-        let text = b"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
-                     30 22 0:25 /x /srv/a\\040b\\134c rw master:1 - tmpfs tmpfs rw\n";
-        let points: Vec<_> = mount_points(text).collect();
-        assert_eq!(points, [Path::new("/"), Path::new("/srv/a b\\c")]);
-    }
 
     #[test]
     fn a_mount_is_within_a_root_only_below_it() {

@@ -65,6 +65,7 @@ impl Front {
             tracing::error!(error = %error.error, "the pause could not be ended");
         }
         // Mounts come and go.
+        self.watch_roots();
         self.places.look(self.root_paths());
         if self.is_on() {
             (0..self.pipelines.len())
@@ -140,6 +141,7 @@ impl Front {
         self.config = Arc::new(config);
         if self.root_paths() != before {
             self.places.roots_changed(self.root_paths());
+            self.watch_roots();
         }
         for pipeline in 0..self.pipelines.len() {
             let request = Request::Configured(Arc::clone(&self.config));
@@ -168,6 +170,7 @@ impl Front {
         })?;
         self.switch = state;
         self.intake.set_switch(self.is_on());
+        self.watch_roots();
         for pipeline in 0..self.pipelines.len() {
             self.outbox
                 .push(pipeline, Event::Request(Request::Switch(self.is_on())));

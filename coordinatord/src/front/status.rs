@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use everwrite_protocol::control::{
-    Capture, EbpfCapture, RootStatus, ScanCapture, ShimCapture, State, Status, Switch, UplinkStatus,
+    Capture, RootStatus, ScanCapture, ShimCapture, State, Status, Switch, UplinkStatus,
 };
 use tokio::sync::oneshot;
 
 use super::Front;
 use crate::config::{Root, SwitchState};
 use crate::pipeline::{Event, PipelineReport, Request};
+use crate::witness::WitnessReport;
 
 /// A pipeline that compares a huge file may be slow to answer.
 const REPORT_WITHIN: Duration = Duration::from_secs(10);
@@ -18,6 +19,7 @@ const REPORT_WITHIN: Duration = Duration::from_secs(10);
 pub(super) struct Reports {
     switch: SwitchState,
     shim: ShimCapture,
+    witness: WitnessReport,
     waiting: Vec<Waiting>,
 }
 
@@ -45,6 +47,7 @@ impl Front {
         Reports {
             switch: self.switch,
             shim: self.intake.statistics(),
+            witness: self.witness.report(),
             waiting,
         }
     }
@@ -60,13 +63,14 @@ impl Reports {
                 _ => silent.extend(waiting.roots.iter().map(silent_root)),
             }
         }
-        status(&self.switch, self.shim, reports, silent)
+        status(&self.switch, self.shim, self.witness, reports, silent)
     }
 }
 
 fn status(
     switch: &SwitchState,
     shim: ShimCapture,
+    witness: WitnessReport,
     reports: Vec<PipelineReport>,
     silent: Vec<RootStatus>,
 ) -> Status {
@@ -102,7 +106,8 @@ fn status(
         roots,
         capture: Capture {
             shim,
-            ebpf: no_witness(),
+            ebpf: witness.ebpf,
+            names: witness.names,
             scan,
         },
         uplinks,
@@ -170,14 +175,4 @@ fn worst(switch: &SwitchState, roots: &[RootStatus]) -> State {
     ];
     let has = |state: &State| roots.iter().any(|root| root.state == *state);
     order.into_iter().find(has).unwrap_or(State::Continuous)
-}
-
-fn no_witness() -> EbpfCapture {
-    EbpfCapture {
-        state: "absent".to_owned(),
-        reason: "this build has no eBPF witness: programs outside the shim are found by scans"
-            .to_owned(),
-        hints: 0,
-        drops: 0,
-    }
 }

@@ -71,7 +71,7 @@ pub struct Hint {
 
 impl Hint {
     /// Might it tell of something that lay outside all roots until now?
-    pub(super) fn may_bring_in(&self) -> bool {
+    pub(crate) fn may_bring_in(&self) -> bool {
         matches!(
             self.what,
             What::Name { arrived: true, .. } | What::Names { .. } | What::Everything
@@ -132,6 +132,12 @@ pub enum What {
         file: Inode,
         /// Its birth.
         birth: u64,
+    },
+    /// The file is mapped shared and writable: its pages are to be cleaned before it is read, so that the
+    /// next store into them shows.
+    Flush {
+        /// The file.
+        file: Inode,
     },
     /// A program asked for durability of the file: a good place for a cut.
     Sync {

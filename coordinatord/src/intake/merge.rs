@@ -22,7 +22,7 @@ const RANGES_MAX: usize = 128 * 1024;
 pub(super) const EVERYTHING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The hints that wait, all of one source.
-pub(super) struct Merge {
+pub(crate) struct Merge {
     source: Source,
     files: HashMap<(OriginId, Inode, u64), Dirt>,
     ranges: usize,
@@ -44,11 +44,12 @@ struct Dirt {
     attributes: bool,
     unmapped: bool,
     sync: bool,
+    flush: bool,
 }
 
 impl Merge {
     /// Nothing waits yet.
-    pub(super) fn new(source: Source) -> Self {
+    pub(crate) fn new(source: Source) -> Self {
         Self {
             source,
             files: HashMap::new(),
@@ -63,7 +64,7 @@ impl Merge {
     }
 
     /// Adds what was drained at `at`.
-    pub(super) fn add(&mut self, origin: OriginId, at: Instant, what: What) {
+    pub(crate) fn add(&mut self, origin: OriginId, at: Instant, what: What) {
         match what {
             What::Write {
                 file,
@@ -91,6 +92,7 @@ impl Merge {
                 self.dirt((origin, file, birth), at).attributes = true
             }
             What::Unmapped { file, birth } => self.dirt((origin, file, birth), at).unmapped = true,
+            What::Flush { file } => self.dirt((origin, file, 0), at).flush = true,
             What::Sync { file } => self.dirt((origin, file, 0), at).sync = true,
             What::Names { directory } => self.add_directory(origin, at, directory),
             What::Name { .. } | What::Rename { .. } => {
@@ -104,7 +106,7 @@ impl Merge {
     }
 
     /// Is there anything that a barrier has to wait for?
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.files.is_empty()
             && self.names.is_empty()
             && self.directories.is_empty()
@@ -112,12 +114,12 @@ impl Merge {
     }
 
     /// How often everything had to be looked at since start: asked for, or for want of memory.
-    pub(super) fn losses(&self) -> u64 {
+    pub(crate) fn losses(&self) -> u64 {
         self.losses
     }
 
     /// Is there anything to send at `now`? "Everything" waits for its time.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
         let precise =
             !(self.files.is_empty() && self.names.is_empty() && self.directories.is_empty());
         precise || (self.everything.is_some() && self.everything_is_due(now))
@@ -125,7 +127,7 @@ impl Merge {
 
     /// Takes what is due. Names come in the order in which they were drained, then content, then
     /// the asking for durability that may cover it.
-    pub(super) fn take(&mut self, now: Instant) -> Vec<Hint> {
+    pub(crate) fn take(&mut self, now: Instant) -> Vec<Hint> {
         self.known_names.clear();
         self.ranges = 0;
         let mut hints = std::mem::take(&mut self.names);
@@ -157,7 +159,7 @@ impl Merge {
     }
 
     /// Lets "everything" go at once: somebody waits for it.
-    pub(super) fn hurry(&mut self) {
+    pub(crate) fn hurry(&mut self) {
         self.everything_sent = None;
     }
 
@@ -251,7 +253,7 @@ impl Merge {
     }
 
     /// Adds a look at everything that no loss asks for.
-    pub(super) fn look_everywhere(&mut self, at: Instant) {
+    pub(crate) fn look_everywhere(&mut self, at: Instant) {
         self.everything = self.everything.or(Some((OriginId::SCAN, at)));
     }
 
@@ -272,6 +274,7 @@ impl Dirt {
             attributes: false,
             unmapped: false,
             sync: false,
+            flush: false,
         }
     }
 
@@ -284,6 +287,7 @@ impl Dirt {
         hints: &mut Vec<Hint>,
         syncs: &mut Vec<Hint>,
     ) {
+        hints.extend(self.flush.then(|| hint(What::Flush { file })));
         if self.whole {
             hints.push(hint(What::Whole { file, birth }));
         } else {

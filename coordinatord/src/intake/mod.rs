@@ -55,8 +55,11 @@ use tokio::sync::oneshot;
 
 pub use error::{IntakeError, SOCKET_PATH_BYTES_MAX, TooManyDevices};
 pub use hint::{Hint, OriginId, Source, Sources, What};
+pub(crate) use merge::Merge;
+pub(crate) use origins::Origins;
 pub use places::{Places, RootPlace};
 pub use policy::coordinator_is_alive;
+pub(crate) use process::Program;
 
 use bell::Bell;
 use door::{Caller, Door};
@@ -182,6 +185,11 @@ impl Intake {
             hints: lane.hints,
             blind: lane.blind,
         }
+    }
+
+    /// The table behind [`OriginId`].
+    pub(crate) fn origins(&self) -> Arc<Origins> {
+        Arc::clone(&self.hall.origins)
     }
 
     /// Figures since start.

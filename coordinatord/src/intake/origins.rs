@@ -15,7 +15,7 @@ const ORIGINS_MAX: usize = 16 * 1024;
 
 /// The table. Shared by the thread that lets processes in and whoever has hints.
 #[derive(Debug, Default)]
-pub(super) struct Origins {
+pub(crate) struct Origins {
     table: Mutex<Table>,
 }
 
@@ -35,7 +35,7 @@ struct Entry {
 
 impl Origins {
     /// The id of `origin`; the same one when it is known.
-    pub(super) fn id(&self, origin: Origin) -> OriginId {
+    pub(crate) fn id(&self, origin: Origin) -> OriginId {
         self.table
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -43,7 +43,7 @@ impl Origins {
     }
 
     /// Who `id` was: the scan for [`OriginId::SCAN`] and for what is forgotten.
-    pub(super) fn origin(&self, id: OriginId) -> Origin {
+    pub(crate) fn origin(&self, id: OriginId) -> Origin {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let now = table.tick();
         match table.entries.get_mut(&id) {

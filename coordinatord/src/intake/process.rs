@@ -15,11 +15,11 @@ const ANCESTORS_MAX: usize = 8;
 
 /// A process, told apart from a later one with the same number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub(super) struct ProcessKey {
+pub(crate) struct ProcessKey {
     /// Process id.
-    pub(super) pid: u32,
+    pub(crate) pid: u32,
     /// Clock ticks since boot at its start (`/proc/pid/stat`, field 22).
-    pub(super) started_ticks: u64,
+    pub(crate) started_ticks: u64,
 }
 
 impl ProcessKey {
@@ -35,16 +35,16 @@ impl ProcessKey {
 }
 
 /// What `/proc/pid/stat` says of a process.
-pub(super) struct Program {
+pub(crate) struct Program {
     /// Which process.
-    pub(super) process: ProcessKey,
+    pub(crate) process: ProcessKey,
     /// Its short name.
     name: String,
 }
 
 impl Program {
     /// `None` when there is no such process (any more).
-    pub(super) fn of(pid: u32) -> Option<Self> {
+    pub(crate) fn of(pid: u32) -> Option<Self> {
         let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
         // The second field is a name in parentheses that may hold anything.
         let from = text.iter().position(|byte| *byte == b'(')? + 1;
@@ -58,7 +58,7 @@ impl Program {
     }
 
     /// Who it is. `user` is what the kernel said of the socket's peer.
-    pub(super) fn origin(self, user: u32) -> Origin {
+    pub(crate) fn origin(self, user: u32) -> Origin {
         let ProcessKey { pid, started_ticks } = self.process;
         let executable = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         Origin {

@@ -170,6 +170,7 @@ fn inodes_of(what: &What) -> [Option<Inode>; 2] {
         | What::Attributes { file, .. }
         | What::Mapped { file, .. }
         | What::Unmapped { file, .. }
+        | What::Flush { file }
         | What::Sync { file } => [Some(*file), None],
         What::Name { directory, .. } | What::Names { directory } => [Some(*directory), None],
         What::Rename {

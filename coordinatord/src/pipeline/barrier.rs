@@ -59,9 +59,12 @@ impl Pipeline {
         });
     }
 
-    /// Hints tell of programs under the shim only, and nothing else tells of the others: what they
-    /// changed before the barrier is found by a scan that begins after it.
+    /// Where no witness hears of programs outside the shim, what they changed before the barrier is found
+    /// by a scan that begins after it.
     fn scan_for_barrier(&mut self) {
+        if self.tools.witness.hears_all() {
+            return;
+        }
         let reason = match &self.state.scan {
             Some(scan) if !scan.counts_misses() => scan.reason,
             _ => ScanReason::Barrier,

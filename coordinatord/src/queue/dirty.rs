@@ -55,6 +55,9 @@ pub struct Dirt {
     pub whole: bool,
     /// Mode, owner, times, extended attributes. Always looked at, so this is only a reason to look.
     pub attributes: bool,
+    /// Its pages are to be cleaned before they are read: they are mapped, and the kernel tells of the
+    /// first store into a clean page only.
+    pub flush: bool,
 }
 
 impl Dirt {
@@ -64,6 +67,7 @@ impl Dirt {
         self.appended |= other.appended;
         self.whole |= other.whole;
         self.attributes |= other.attributes;
+        self.flush |= other.flush;
     }
 }
 

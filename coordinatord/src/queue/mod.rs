@@ -81,6 +81,7 @@ impl Queue {
             }
             What::Names { directory } => self.push_listing(*directory, mark, false, false),
             What::Everything => self.set_everything(mark),
+            What::Flush { file } => self.dirty(*file, mark, |dirt| dirt.flush = true),
             What::Sync { .. } => {}
         }
     }

@@ -14,7 +14,7 @@ use crate::index::{FileRow, SUSPECT};
 use crate::intake::OriginId;
 use crate::look::{OpenDirectory, Stat, attributes_digest, stat_at};
 use crate::queue::{Dirt, DirtyFile, Mark};
-use crate::read::{OpenContent, ReadOutcome, Reader, open_content};
+use crate::read::{OpenContent, ReadOutcome, Reader, clean_pages, is_in_memory, open_content};
 
 /// Files up to this size are sent whole when it is not known what changed (one question to the
 /// receiver would cost as much).
@@ -108,9 +108,16 @@ impl Round<'_> {
     ) -> Result<()> {
         let stat = &content.stat;
         widen(&mut entry, &row, stat);
+        if self.state.mapped.contains_key(&row.inode) && is_in_memory(&content.file) {
+            // Nothing tells of what is stored into it.
+            entry.dirt.whole = true;
+        }
         if self.rests(&entry, &row, stat) {
             self.delay_file(row.inode, entry);
             return Ok(());
+        }
+        if entry.dirt.flush {
+            clean_pages(&content.file, &entry.dirt)?;
         }
         if let Some(base) = self.base_of(at, name, &row, stat, &entry)? {
             match self.compare_content(at, name, (&row, &base), content, &mut entry)? {
@@ -130,7 +137,22 @@ impl Round<'_> {
             ranges: entry.dirt.ranges,
             ..Dirt::default()
         };
-        self.send_ranges(at, name, row, content, entry, bytes)
+        let (inode, mark) = (row.inode, entry.mark);
+        let early = entry.dirt.ranges.pass(stat.size);
+        self.send_ranges(at, name, row, content, entry, bytes)?;
+        if early {
+            self.look_for_growth(inode, mark);
+        }
+        Ok(())
+    }
+
+    /// The kernel tells of bytes just before it raises the file's size; then there was nothing to read.
+    fn look_for_growth(&mut self, inode: Inode, mark: Mark) {
+        let mut entry = DirtyFile::new(mark);
+        entry.dirt.appended = true;
+        if let Some(entry) = self.state.rest(inode, entry, self.started) {
+            self.delay_file(inode, entry);
+        }
     }
 
     /// What the file's content is to be compared with, if that promises anything: the receiver's

@@ -19,6 +19,7 @@ use crate::look::Accounts;
 use crate::network_backup::QueryClient;
 use crate::queue::{DirtyFile, Listing, Mark, Queue, Ticket};
 use crate::reconcile::{RootVerdict, Scan};
+use crate::witness::Witness;
 
 /// Paths that could not be read, kept by name.
 const TROUBLES_MAX: usize = 1000;
@@ -125,6 +126,8 @@ pub struct ListingWork {
 pub struct Tools {
     /// File systems to be watched.
     pub devices: Arc<Devices>,
+    /// Hears of what no shim announces.
+    pub witness: Arc<Witness>,
     /// Tells who was behind a hint.
     pub intake: Arc<Intake>,
     /// Asks the receiver what it holds.

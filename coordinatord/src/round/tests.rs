@@ -19,6 +19,7 @@ use crate::index::Index;
 use crate::intake::{Hint, Intake, OriginId, Source, What};
 use crate::network_backup::{Batch, Identity, QueryClient, Target};
 use crate::reconcile::{RootVerdict, Scan, ScanReason};
+use crate::witness::{self, Witness};
 
 /// What a receiver makes of commands, the obvious way.
 #[derive(Default, Clone)]
@@ -248,7 +249,7 @@ impl Rig {
             .build()
             .unwrap();
         let (sender, hints) = tokio::sync::mpsc::channel(64);
-        let intake = Arc::new(Intake::start(&home.path().join("run"), sender).unwrap());
+        let intake = Arc::new(Intake::start(&home.path().join("run"), sender.clone()).unwrap());
         let nowhere = Target::Tcp {
             address: "127.0.0.1:1".to_owned(),
             fingerprint: [0; 32],
@@ -258,6 +259,9 @@ impl Rig {
         let queries = runtime.block_on(async { QueryClient::connect(nowhere, identity, source) });
         let tools = Tools {
             devices: Arc::new(Devices::new(Arc::clone(&intake))),
+            witness: Arc::new(
+                Witness::start(witness::Settings::default(), Arc::clone(&intake), sender).unwrap(),
+            ),
             intake,
             queries,
             runtime: runtime.handle().clone(),

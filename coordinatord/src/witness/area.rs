@@ -1,0 +1,123 @@
+//! What is watched: the directory of each root, and of each mount below one.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use everwrite_protocol::local::Inode;
+use rustix::fs::{CWD, Mode, OFlags, fstatfs, fstatvfs, openat};
+
+use crate::look::stat_descriptor;
+use crate::mounts::mount_points;
+use crate::read::IN_MEMORY;
+
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// A directory below which everything is watched.
+pub(super) struct Area {
+    /// Its path.
+    pub(super) path: PathBuf,
+    /// Keeps it from being freed, and opens handles on its file system.
+    directory: OwnedFd,
+    /// Which directory it is.
+    pub(super) inode: Inode,
+    /// `f_type`, statfs(2).
+    pub(super) magic: u64,
+    /// `f_fsid`, statfs(2): names the file system in what fanotify tells.
+    pub(super) file_system: [u8; 8],
+}
+
+impl Area {
+    fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = openat(CWD, path, flags, Mode::empty())?;
+        let magic = fstatfs(&directory)?.f_type;
+        Ok(Self {
+            path: path.to_owned(),
+            inode: stat_descriptor(&directory)?.inode,
+            magic: u64::try_from(magic).unwrap_or_default() & 0xffff_ffff,
+            file_system: fstatvfs(&directory)?.f_fsid.to_ne_bytes(),
+            directory,
+        })
+    }
+
+    /// Does the kernel tell of stores into mapped pages here?
+    pub(super) fn tells_of_stores(&self) -> bool {
+        !IN_MEMORY.contains(&self.magic)
+    }
+}
+
+impl AsFd for Area {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+/// Opens the roots and the mounts below them. The second are the roots that can't be, and why.
+pub(super) fn areas_of(roots: &[PathBuf]) -> (Vec<Area>, Vec<(PathBuf, io::Error)>) {
+    let (mut areas, mut troubles) = (Vec::new(), Vec::new());
+    for root in roots {
+        match root.canonicalize().and_then(|path| Area::open(&path)) {
+            Ok(area) => areas.push(area),
+            Err(error) => troubles.push((root.clone(), error)),
+        }
+    }
+    let mounts = std::fs::read(MOUNTS).unwrap_or_default();
+    let below = |mount: &PathBuf| {
+        let is_below = |area: &Area| is_within(mount, &area.path);
+        areas.iter().any(is_below)
+    };
+    let mounts: Vec<_> = mount_points(&mounts).filter(below).collect();
+    for mount in mounts {
+        match Area::open(&mount) {
+            Ok(area) if areas.iter().all(|known| known.inode != area.inode) => areas.push(area),
+            Ok(_) => {}
+            // A mount on a file, or one that may not be looked into.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
+            Err(error) => troubles.push((mount, error)),
+        }
+    }
+    (areas, troubles)
+}
+
+fn is_within(path: &Path, directory: &Path) -> bool {
+    path.strip_prefix(directory)
+        .is_ok_and(|rest| !rest.as_os_str().is_empty())
+}
+
+/// Are these the same directories?
+pub(super) fn are_the_same(one: &[Area], other: &[Area]) -> bool {
+    let key = |area: &Area| (area.path.clone(), area.inode);
+    one.len() == other.len() && one.iter().map(key).eq(other.iter().map(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_are_opened_and_what_is_missing_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let (there, gone) = (home.path().join("there"), home.path().join("gone"));
+        std::fs::create_dir(&there).unwrap();
+        let (areas, troubles) = areas_of(&[there.clone(), gone.clone()]);
+        assert_eq!(areas.len(), 1);
+        assert_eq!(areas[0].path, there.canonicalize().unwrap());
+        assert_eq!(troubles[0].0, gone);
+        let (again, _) = areas_of(std::slice::from_ref(&there));
+        assert!(are_the_same(&areas, &again));
+        std::fs::rename(&there, &gone).unwrap();
+        std::fs::create_dir(&there).unwrap();
+        assert!(
+            !are_the_same(&areas, &areas_of(&[there]).0),
+            "another directory"
+        );
+    }
+
+    #[test]
+    fn only_what_is_below_is_within() {
+        let within = |path: &str| is_within(Path::new(path), Path::new("/srv/data"));
+        assert!(within("/srv/data/x"));
+        assert!(!within("/srv/data") && !within("/srv/data2") && !within("/srv"));
+    }
+}

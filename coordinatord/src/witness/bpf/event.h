@@ -1,0 +1,60 @@
+/* What the witness tells user space. `coordinatord/src/witness/event.rs` reads it. */
+#pragma once
+
+enum kind {
+	/* Bytes offset .. offset + length were written. */
+	WRITTEN = 1,
+	/* Pages offset .. offset + length were clean and are being stored into through a mapping. */
+	STORED = 2,
+	/* The first use of a file since somebody mapped it, so that it may store into it: no telling where. */
+	TOUCHED = 3,
+	/* Content changed, no telling where. */
+	SOMEWHERE = 4,
+	/* Size, times or attributes changed. */
+	ATTRIBUTES = 5,
+};
+
+enum flags {
+	/* Somebody has the file mapped shared and may store into it. */
+	MAPPED = 1,
+	/* Told before it happens, and it may take a while. */
+	PENDING = 2,
+};
+
+struct event {
+	u64 inode;
+	u64 offset;
+	/* ~0: to the end. */
+	u64 length;
+	/* Nanoseconds from boot to the start of the process. */
+	u64 started;
+	/* The number under which user space registered the root. */
+	u32 root;
+	u32 process;
+	/* Effective user. */
+	u32 user;
+	u16 kind;
+	u16 flags;
+	char program[16];
+};
+
+/* A file of which an event could not be told. */
+struct lost_file {
+	u64 inode;
+	u32 root;
+	u32 unused;
+};
+
+/* What a process was when it last called execve(2). */
+struct program {
+	u64 started;
+	u32 user;
+	u32 unused;
+	char name[16];
+	char executable[224];
+};
+
+enum counter { TOLD, DROPPED, DROPPED_UNNAMED, TOO_DEEP, COUNTERS };
+
+/* Orders that user space gives by running the program `order`: {order, descriptor, root}. */
+enum order { ADD_ROOT, NEXT_GENERATION, WRITABLE_MAPPINGS };

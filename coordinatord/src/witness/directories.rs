@@ -1,0 +1,111 @@
+//! From the handles that fanotify tells to inodes, and whether they lie below a root.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use everwrite_protocol::local::Inode;
+use rustix::fs::{Mode, OFlags, openat};
+
+use super::area::Area;
+use super::record::Handle;
+use crate::look::{Stat, stat_descriptor};
+
+/// Directories remembered; all are forgotten when there are more.
+const KNOWN_MAX: usize = 1 << 16;
+/// Deeper than any path that a program could name.
+const DEPTH_MAX: usize = 4096;
+
+/// What is known of directories, until one is moved.
+#[derive(Default)]
+pub(super) struct Directories {
+    known: HashMap<Handle, Option<Inode>>,
+}
+
+impl Directories {
+    /// Directories were moved, or other roots are watched.
+    pub(super) fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    /// Which directory it is, if it lies below a root (or is one).
+    pub(super) fn inside(&mut self, handle: &Handle, areas: &[Area]) -> Option<Inode> {
+        if let Some(known) = self.known.get(handle) {
+            return *known;
+        }
+        let found = mounts(handle, areas).find_map(|mount| {
+            let directory = open(mount, handle)?;
+            is_below(directory.as_fd(), areas)
+                .then(|| stat_descriptor(&directory).ok())
+                .flatten()
+        });
+        let inode = found.map(|stat| stat.inode);
+        if self.known.len() >= KNOWN_MAX {
+            self.forget();
+        }
+        self.known.insert(handle.clone(), inode);
+        inode
+    }
+}
+
+/// The file itself, open without any right to it, and what it looks like; `None` when it is gone.
+pub(super) fn file(handle: &Handle, areas: &[Area]) -> Option<(OwnedFd, Stat)> {
+    let file = mounts(handle, areas).find_map(|mount| open(mount, handle))?;
+    let stat = stat_descriptor(&file).ok()?;
+    Some((file, stat))
+}
+
+/// Directories through which handles of that file system can be opened.
+fn mounts<'a>(handle: &Handle, areas: &'a [Area]) -> impl Iterator<Item = BorrowedFd<'a>> {
+    let file_system = handle.file_system;
+    areas
+        .iter()
+        .filter(move |area| area.file_system == file_system)
+        .map(AsFd::as_fd)
+}
+
+/// `open_by_handle_at(2)`, which needs CAP_DAC_READ_SEARCH.
+fn open(mount: BorrowedFd<'_>, handle: &Handle) -> Option<OwnedFd> {
+    let length = u32::try_from(handle.bytes.len()).ok()?;
+    let mut words = vec![0u64; 1 + handle.bytes.len().div_ceil(8)];
+    let head = [length.to_ne_bytes(), handle.kind.to_ne_bytes()].concat();
+    words[0] = u64::from_ne_bytes(*head.first_chunk()?);
+    for (word, bytes) in words[1..].iter_mut().zip(handle.bytes.chunks(8)) {
+        let mut padded = [0; 8];
+        padded[..bytes.len()].copy_from_slice(bytes);
+        *word = u64::from_ne_bytes(padded);
+    }
+    // SAFETY: `words` is laid out as `struct file_handle`, as long as its first member says, and
+    // aligned more strictly.
+    let opened = unsafe {
+        libc::open_by_handle_at(
+            mount.as_raw_fd(),
+            words.as_mut_ptr().cast(),
+            libc::O_PATH | libc::O_CLOEXEC,
+        )
+    };
+    // SAFETY: it was just opened, and nobody else knows it.
+    (opened >= 0).then(|| unsafe { OwnedFd::from_raw_fd(opened) })
+}
+
+/// Climbs until it meets a root or the top.
+fn is_below(directory: BorrowedFd<'_>, areas: &[Area]) -> bool {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let up = |from: BorrowedFd<'_>| openat(from, "..", flags, Mode::empty()).ok();
+    let inode = |at: BorrowedFd<'_>| Some(stat_descriptor(at).ok()?.inode);
+    let mut here = inode(directory);
+    let mut above = up(directory);
+    for _ in 0..DEPTH_MAX {
+        if areas.iter().any(|area| Some(area.inode) == here) {
+            return true;
+        }
+        let Some(parent) = above else {
+            return false;
+        };
+        let there = inode(parent.as_fd());
+        if there.is_none() || there == here {
+            return false;
+        }
+        (here, above) = (there, up(parent.as_fd()));
+    }
+    false
+}

@@ -1,0 +1,46 @@
+//! How the witness stands, for people and for barriers.
+
+use everwrite_protocol::control::{EbpfCapture, NamesCapture};
+
+/// Shared by the witness's thread and whoever asks.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WitnessReport {
+    /// The programs in the kernel.
+    pub ebpf: EbpfCapture,
+    /// fanotify.
+    pub names: NamesCapture,
+    /// Whatever changes below any root is heard: only what is not known to be lost has to be looked for.
+    pub hears_all: bool,
+}
+
+/// One of the two, in a word; `status --json` shows it.
+pub(super) const WATCHING: &str = "on";
+/// It hears some file systems, and the reason says which it does not.
+pub(super) const PARTIAL: &str = "partial";
+/// The switch is off, or there are no roots, or the settings say so.
+pub(super) const OFF: &str = "off";
+/// It is not in this build.
+pub(super) const ABSENT: &str = "absent";
+/// This kernel or these rights do not allow it.
+pub(super) const UNAVAILABLE: &str = "unavailable";
+
+impl WitnessReport {
+    /// It does nothing, and why.
+    pub(super) fn off(reason: &str) -> Self {
+        Self {
+            ebpf: EbpfCapture {
+                state: OFF.to_owned(),
+                reason: reason.to_owned(),
+                hints: 0,
+                drops: 0,
+            },
+            names: NamesCapture {
+                state: OFF.to_owned(),
+                reason: reason.to_owned(),
+                hints: 0,
+                overflows: 0,
+            },
+            hears_all: false,
+        }
+    }
+}

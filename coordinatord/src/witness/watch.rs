@@ -1,0 +1,340 @@
+//! The witness's thread: waits for the kernel or for orders, drains, sends hints.
+//!
+//! The ring is drained before fanotify: then the name of a file that was made before it was written is
+//! always among the same hints.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
+
+use super::Settings;
+use super::area::{Area, are_the_same, areas_of};
+use super::hear::Hearing;
+use super::names::{self, NameWatch};
+use super::report::{ABSENT, OFF, PARTIAL, UNAVAILABLE, WATCHING, WitnessReport};
+use super::tracer::Tracer;
+use super::tracer_report::TracerProblem;
+use crate::intake::{Hint, Intake};
+
+/// After a drain that found something: so much is gathered before the next.
+const GATHER: Duration = Duration::from_millis(2);
+/// Time between two tries to send into a full channel.
+const FULL_INTERVAL: Duration = Duration::from_millis(1);
+/// Buffers of fanotify read before hints are sent in between.
+const BUFFERS_MAX: usize = 64;
+
+/// What others tell the thread.
+pub(super) enum Order {
+    /// Watch these; none: watch nothing. Where anything new is watched, everything is looked at once.
+    Watch(Vec<PathBuf>),
+    /// Somebody waits until everything of before is sent.
+    Barrier(oneshot::Sender<()>),
+    /// The end.
+    Stop,
+}
+
+/// The thread's state.
+pub(super) struct Watch {
+    settings: Settings,
+    orders: mpsc::Receiver<Order>,
+    bell: Arc<rustix::fd::OwnedFd>,
+    hints: Sender<Vec<Hint>>,
+    intake: Arc<Intake>,
+    report: Arc<Mutex<WitnessReport>>,
+    hearing: Hearing,
+    tracer: Result<Tracer, String>,
+    tracer_state: &'static str,
+    names: Result<NameWatch, String>,
+    /// Roots that are not there, and why.
+    missing: Vec<String>,
+    /// Areas on which names are not heard, and why.
+    deaf: Vec<String>,
+    barriers: Vec<oneshot::Sender<()>>,
+    drops: u64,
+    stopped: bool,
+}
+
+impl Watch {
+    pub(super) fn new(
+        settings: Settings,
+        orders: mpsc::Receiver<Order>,
+        bell: Arc<rustix::fd::OwnedFd>,
+        hints: Sender<Vec<Hint>>,
+        intake: Arc<Intake>,
+        report: Arc<Mutex<WitnessReport>>,
+        hearing: Hearing,
+    ) -> Self {
+        Self {
+            settings,
+            orders,
+            bell,
+            hints,
+            intake,
+            report,
+            hearing,
+            tracer: Err(String::new()),
+            tracer_state: OFF,
+            names: Err(String::new()),
+            missing: Vec::new(),
+            deaf: Vec::new(),
+            barriers: Vec::new(),
+            drops: 0,
+            stopped: false,
+        }
+    }
+
+    /// Runs until told to stop, or until nobody wants hints any more.
+    pub(super) fn run(mut self) {
+        loop {
+            let now = Instant::now();
+            self.take_orders(now);
+            let found = self.drain(now);
+            self.send(now);
+            self.tell();
+            if self.stopped {
+                return;
+            }
+            if found && self.barriers.is_empty() {
+                self.wait(GATHER, false);
+            } else {
+                self.wait(self.longest_wait(now), true);
+            }
+        }
+    }
+
+    fn take_orders(&mut self, now: Instant) {
+        // Counts up until it is read, so no ring is lost.
+        let _ = rustix::io::read(&*self.bell, &mut [0; 8]);
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Watch(roots) => self.watch(&roots, now),
+                Order::Barrier(done) => self.barriers.push(done),
+                Order::Stop => self.stopped = true,
+            }
+        }
+    }
+
+    /// Watches these roots from now on. Nothing happens when they are as they were.
+    fn watch(&mut self, roots: &[PathBuf], now: Instant) {
+        let (areas, troubles) = areas_of(roots);
+        let missing = troubles.iter();
+        let missing = missing.map(|(path, error)| format!("{}: {error}", path.display()));
+        self.missing = missing.collect();
+        if are_the_same(&areas, &self.hearing.areas) {
+            return;
+        }
+        self.drain(now);
+        self.begin(areas);
+        if !self.hearing.areas.is_empty() {
+            // What changed before anybody listened.
+            self.hearing.merge.look_everywhere(now);
+        }
+    }
+
+    fn begin(&mut self, areas: Vec<Area>) {
+        self.deaf.clear();
+        self.hearing.directories.forget();
+        self.hearing.areas.clear();
+        if areas.is_empty() {
+            // Dropped, and with them all that hangs on them in the kernel.
+            (self.tracer, self.names) = (Err(String::new()), Err(String::new()));
+            self.tracer_state = OFF;
+            return;
+        }
+        self.start_tracer(&areas);
+        self.start_names(&areas);
+        self.hearing.areas = areas;
+    }
+
+    /// Areas go by their number, so other areas want another tracer.
+    fn start_tracer(&mut self, areas: &[Area]) {
+        self.tracer = Err(String::new());
+        let started = if self.settings.ebpf {
+            start_tracer(&self.settings, areas)
+        } else {
+            (OFF, Err("turned off in the settings".to_owned()))
+        };
+        (self.tracer_state, self.tracer) = started;
+    }
+
+    fn start_names(&mut self, areas: &[Area]) {
+        self.names = NameWatch::start().map_err(|error| names::reason(&error));
+        for area in areas {
+            let ranges = self.tracer.as_ref();
+            let ranges = ranges.is_ok_and(|tracer| tracer.tells_ranges_on(area.magic));
+            let marked = match &self.names {
+                Ok(names) => names
+                    .mark(area.as_fd(), !ranges)
+                    .map_err(|error| names::reason(&error)),
+                Err(reason) => Err(reason.clone()),
+            };
+            if let Err(reason) = marked {
+                self.deaf.push(format!("{}: {reason}", area.path.display()));
+            }
+        }
+    }
+
+    /// Takes in all that the kernel has told. True when there was anything.
+    fn drain(&mut self, now: Instant) -> bool {
+        self.hearing.begin();
+        let events = self.drain_tracer(now);
+        let records = self.drain_names(now);
+        self.hearing.pending(now, !self.barriers.is_empty());
+        events || records
+    }
+
+    fn drain_tracer(&mut self, now: Instant) -> bool {
+        let Ok(tracer) = self.tracer.as_mut() else {
+            return false;
+        };
+        let events = tracer.drain(!self.barriers.is_empty());
+        for event in &events {
+            self.hearing.event(event, tracer, now);
+        }
+        let lost = tracer.take_lost();
+        if !lost.is_empty() {
+            self.drops += lost.files.len() as u64 + u64::from(lost.more);
+            self.hearing.lost(&lost, now);
+        }
+        !events.is_empty()
+    }
+
+    fn drain_names(&mut self, now: Instant) -> bool {
+        let Ok(names) = self.names.as_mut() else {
+            return false;
+        };
+        for any in 0..BUFFERS_MAX {
+            match names.next() {
+                Ok(Some(records)) => {
+                    for record in records {
+                        let tracer = self.tracer.as_mut().ok();
+                        self.hearing.record(record.as_ref(), tracer, now);
+                    }
+                }
+                Ok(None) => return any > 0,
+                Err(error) => {
+                    self.names = Err(format!("reading from fanotify failed: {error}"));
+                    self.deaf.push("names are not heard any more".to_owned());
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    /// Sends what is due if there is room in the channel, and answers barriers when nothing waits.
+    fn send(&mut self, now: Instant) {
+        let merge = &mut self.hearing.merge;
+        if !self.barriers.is_empty() {
+            merge.hurry();
+        }
+        if merge.is_due(now) {
+            match self.hints.try_reserve() {
+                Ok(permit) => {
+                    let hints = merge.take(now);
+                    // Before anybody looks: what is written from now on is told.
+                    if hints.iter().any(Hint::may_bring_in) {
+                        self.intake.renew_outside();
+                    }
+                    permit.send(hints);
+                }
+                Err(TrySendError::Full(())) => return,
+                Err(TrySendError::Closed(())) => self.stopped = true,
+            }
+        }
+        for done in self.barriers.drain(..) {
+            // Whoever asked may have gone.
+            let _ = done.send(());
+        }
+    }
+
+    fn longest_wait(&self, now: Instant) -> Duration {
+        if self.hearing.merge.is_due(now) || !self.barriers.is_empty() {
+            return FULL_INTERVAL;
+        }
+        let later = Duration::from_secs(3600);
+        let pending = self.hearing.pending.next();
+        let pending = pending.map_or(later, |at| at.saturating_duration_since(now));
+        let merged = if self.hearing.merge.is_empty() {
+            later
+        } else {
+            Duration::from_millis(100)
+        };
+        pending.min(merged)
+    }
+
+    /// Waits for orders, and for the kernel if `all`.
+    fn wait(&self, longest: Duration, all: bool) {
+        let tracer = self.tracer.as_ref().ok().map(AsFd::as_fd);
+        let names = self.names.as_ref().ok().map(AsFd::as_fd);
+        let kernel = [tracer, names].into_iter().flatten().filter(|_| all);
+        let bell = std::iter::once(self.bell.as_fd());
+        let mut waited: Vec<_> = bell
+            .chain(kernel)
+            .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN))
+            .collect();
+        let longest = Timespec {
+            tv_sec: longest.as_secs().cast_signed(),
+            tv_nsec: longest.subsec_nanos().into(),
+        };
+        // Woken too early, it drains nothing.
+        let _ = poll(&mut waited, Some(&longest));
+    }
+
+    fn tell(&self) {
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = self
+            .tracer
+            .as_ref()
+            .map(Tracer::counters)
+            .unwrap_or_default();
+        report.ebpf.state = self.tracer_state.to_owned();
+        report.ebpf.reason = self.tracer.as_ref().err().cloned().unwrap_or_default();
+        report.ebpf.hints = counters.told;
+        report.ebpf.drops = self.drops;
+        let watching = !self.hearing.areas.is_empty();
+        report.names.state = match (watching, &self.names, self.deaf.is_empty()) {
+            (false, ..) => OFF,
+            (true, Err(_), _) => UNAVAILABLE,
+            (true, Ok(_), true) => WATCHING,
+            (true, Ok(_), false) => PARTIAL,
+        }
+        .to_owned();
+        report.names.reason = match &self.names {
+            Err(reason) => reason.clone(),
+            Ok(_) => [&self.deaf[..], &self.missing].concat().join("; "),
+        };
+        report.names.hints = self.hearing.names_heard;
+        report.names.overflows = self.hearing.overflows;
+        report.hears_all = watching
+            && self.tracer.is_ok()
+            && self.deaf.is_empty()
+            && self.missing.is_empty()
+            && counters.too_deep == 0;
+    }
+}
+
+/// A tracer that watches these, or why there is none.
+fn start_tracer(settings: &Settings, areas: &[Area]) -> (&'static str, Result<Tracer, String>) {
+    let started = Tracer::start(settings.ring_bytes).and_then(|mut tracer| {
+        for (area, number) in areas.iter().zip(1..) {
+            tracer.add_root(area.as_fd(), number)?;
+        }
+        Ok(tracer)
+    });
+    let state = match &started {
+        Ok(_) => WATCHING,
+        Err(TracerProblem::NotBuilt) => ABSENT,
+        Err(_) => UNAVAILABLE,
+    };
+    if let Err(problem) = &started {
+        tracing::warn!(%problem, "no eBPF: what programs outside the shim change is heard by fanotify, if at all");
+    }
+    (state, started.map_err(|problem| problem.to_string()))
+}
