@@ -73,6 +73,56 @@ fn changes_by_programs_with_the_shim() {
     pair.source.everwrite(["reconcile"]).success();
 }
 
+/// The times of a file move with each name that it gets and loses.
+#[test]
+fn names_that_come_and_go_are_announced() {
+    let pair = Pair::start_with(|tree| {
+        shell(tree, "mkdir d; echo 1 > one; echo 2 > two; ln one d/uno");
+    });
+    for script in [
+        "ln two deux",
+        "rm d/uno",
+        "mv deux d/zwei",
+        "rm two",
+        "ln -f one d/zwei",
+    ] {
+        pair.run(script);
+        pair.source.everwrite(["reconcile"]).success();
+    }
+    pair.assert_mirrored();
+}
+
+/// A scan that comes upon what a program is just doing does not take it for missed: the hint is on its way.
+#[test]
+fn a_scan_beside_a_program_at_work() {
+    let pair = Pair::start_with(|tree| {
+        shell(
+            tree,
+            "mkdir a b; for i in $(seq 500); do echo $i > a/$i; done",
+        );
+    });
+    let work = "exec python3 -c '
+import os, random, shutil
+while True:
+    a, b = (random.choice(\"ab\") + \"/\" + str(random.randrange(2000)) for _ in \"xx\")
+    try:
+        match random.randrange(7):
+            case 0 | 1 | 2: open(a, \"a\").write(a)
+            case 3: os.rename(a, b)
+            case 4: os.link(a, b)
+            case 5: os.unlink(a)
+            case 6: os.mkdir(\"new\"); open(\"new/\" + a[2:], \"w\"); os.rename(\"new\", b + \"d\"); shutil.rmtree(b + \"d\")
+    except OSError: shutil.rmtree(\"new\", True)'";
+    let mut program = pair.source.spawn(&pair.tree, work);
+    for _ in 0..8 {
+        pair.source.everwrite(["reconcile"]).success();
+        assert!(program.try_wait().unwrap().is_none(), "it goes on");
+    }
+    program.kill().unwrap();
+    program.wait().unwrap();
+    pair.assert_mirrored();
+}
+
 /// Programs that work beside the tree, on the same file system, are none of Everwrite's business.
 #[test]
 fn no_scan_for_what_happens_outside() {

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use everwrite_protocol::control::ApiError;
 use everwrite_protocol::ids::Name;
-use everwrite_protocol::local::Inode;
 
 use super::{Event, Pipeline, Request};
 use crate::config;
@@ -61,10 +60,7 @@ impl Pipeline {
         for hint in hints {
             self.track_mapping(hint);
             if let Some(scan) = self.state.scan.as_mut() {
-                inodes_of(&hint.what)
-                    .into_iter()
-                    .flatten()
-                    .for_each(|inode| scan.hint(inode));
+                scan.hint(&hint.what);
             }
         }
         self.manager
@@ -158,26 +154,5 @@ impl Pipeline {
                 }));
             }
         }
-    }
-}
-
-/// The inodes that a hint is about.
-fn inodes_of(what: &What) -> [Option<Inode>; 2] {
-    match what {
-        What::Write { file, .. }
-        | What::Append { file, .. }
-        | What::Whole { file, .. }
-        | What::Attributes { file, .. }
-        | What::Mapped { file, .. }
-        | What::Unmapped { file, .. }
-        | What::Flush { file }
-        | What::Sync { file } => [Some(*file), None],
-        What::Name { directory, .. } | What::Names { directory } => [Some(*directory), None],
-        What::Rename {
-            old_directory,
-            new_directory,
-            ..
-        } => [Some(*old_directory), Some(*new_directory)],
-        What::Everything => [None, None],
     }
 }

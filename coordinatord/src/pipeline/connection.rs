@@ -155,13 +155,19 @@ impl Pipeline {
     pub(super) fn begin_scan(&mut self, reason: ScanReason) -> Result<()> {
         let now = std::time::Instant::now();
         self.scan_listed = None;
-        self.state.listing = None;
+        let listing = self.state.listing.take().filter(|work| !work.scan);
         self.state.unknown_hinted = false;
         self.state.troubles.clear();
         self.state.accounts.refresh();
         // What came in unannounced is told of from now on.
         self.tools.intake.renew_outside();
-        let scan = Scan::new(reason, now);
+        let mut scan = match self.state.scan.take() {
+            Some(running) => running.again(reason, now),
+            None => Scan::new(reason, now),
+        };
+        if let Some(work) = listing {
+            scan.hinted_names_in(work.directory);
+        }
         let mut mark = self.state.queue.scan_mark(now);
         mark.ticket = scan.mark_of(mark.ticket);
         self.state.scan = Some(scan);

@@ -305,6 +305,12 @@ impl Queue {
         self.files.contains_key(file)
     }
 
+    /// Is it known already that something about this name is waiting?
+    pub fn knows_name(&self, directory: &Inode, name: &Name) -> bool {
+        let names = self.name_places.get(directory);
+        names.is_some_and(|names| names.contains_key(name))
+    }
+
     /// Is anything left of what a background scan wanted looked at?
     pub fn has_background(&self) -> bool {
         let last = [

@@ -72,7 +72,7 @@ impl Round<'_> {
         let file = self.create_row(&content.stat, attributes, false, why)?;
         self.send_pieces(content, file, base.id, pieces, why)?;
         for (parent, name) in self.state.index.names_of(row.id)? {
-            self.detach(parent, &name, row.id, entry.mark.origin)?;
+            self.detach(parent, &name, row.id, entry.mark)?;
             self.attach(parent, &name, file, entry.mark.origin)?;
         }
         Ok(Compared::Rebuilt)

@@ -289,7 +289,7 @@ impl Round<'_> {
             self.state.queue.push_name(directory, other, mark);
         }
         if let Some(replaced) = self.state.index.child(at.file, name)? {
-            self.detach(at.file, name, replaced, mark.origin)?;
+            self.detach(at.file, name, replaced, mark)?;
         }
         self.attach(at.file, name, file, mark.origin)
     }

@@ -219,7 +219,7 @@ impl Round<'_> {
         why: Why,
     ) -> Result<()> {
         match base {
-            Some(base) => self.detach(at.file, name, base.id, why.mark.origin),
+            Some(base) => self.detach(at.file, name, base.id, why.mark),
             None => Ok(()),
         }
     }

@@ -171,9 +171,13 @@ impl Round<'_> {
             .filter(|name| names.binary_search(name).is_err())
             .collect();
         match self.state.scan.as_mut() {
-            Some(scan) => scan
-                .missing
-                .extend(missing.into_iter().map(|name| (row.inode, name))),
+            Some(scan) => {
+                if !listing.scan {
+                    scan.hinted_names_in(row.inode);
+                }
+                let missing = missing.into_iter().map(|name| (row.inode, name));
+                scan.missing.extend(missing);
+            }
             None => names.extend(missing),
         }
         Ok(ListingWork {

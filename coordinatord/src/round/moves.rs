@@ -10,7 +10,7 @@ use super::{Round, SMALL_BYTES};
 use crate::index::FileRow;
 use crate::intake::OriginId;
 use crate::look::{Stat, stat_at};
-use crate::queue::DirtyFile;
+use crate::queue::{Dirt, DirtyFile, Mark};
 use crate::read::{OpenContent, open_content};
 
 impl Round<'_> {
@@ -51,7 +51,7 @@ impl Round<'_> {
             return self.create_regular(at, name, &content, base, why);
         }
         if let Some(replaced) = replaced {
-            self.detach(at.file, name, replaced, why.mark.origin)?;
+            self.detach(at.file, name, replaced, why.mark)?;
         }
         self.leave_old_names(at, name, row, why)?;
         self.attach(at.file, name, file, why.mark.origin)?;
@@ -113,7 +113,7 @@ impl Round<'_> {
                     Opened::Later | Opened::Never => false,
                 };
             if gone {
-                self.detach(parent, &old, row.id, why.mark.origin)?;
+                self.detach(parent, &old, row.id, why.mark)?;
             }
             // Whatever is there now is looked at, too.
             self.state.queue.push_name(parent_row.inode, old, why.mark);
@@ -150,10 +150,10 @@ impl Round<'_> {
         parent: FileId,
         name: &Name,
         file: FileId,
-        origin: OriginId,
+        mark: Mark,
     ) -> Result<()> {
         self.batch.push(
-            origin,
+            mark.origin,
             BackupCommand::Detach {
                 parent,
                 name: name.clone(),
@@ -162,7 +162,23 @@ impl Round<'_> {
         );
         self.touched.insert(parent);
         self.orphans.insert(file);
-        self.state.index.detach(parent, name, self.batch.sequence())
+        self.state
+            .index
+            .detach(parent, name, self.batch.sequence())?;
+        self.look_at_what_is_left(file, mark)
+    }
+
+    /// A file moves its times when it loses a name. One that has others is looked at, or the next scan
+    /// would take that for a change that nobody announced.
+    fn look_at_what_is_left(&mut self, file: FileId, mark: Mark) -> Result<()> {
+        if self.state.index.names_of(file)?.is_empty() {
+            return Ok(());
+        }
+        if let Some(row) = self.state.index.file(file)? {
+            let look = |dirt: &mut Dirt| dirt.attributes = true;
+            self.state.queue.dirty(row.inode, mark, look);
+        }
+        Ok(())
     }
 
     /// Files that ended the round without a name are dead, with all below them; the receiver draws
@@ -178,6 +194,8 @@ impl Round<'_> {
             }
             for (name, child) in self.state.index.children(file)? {
                 self.state.index.detach(file, &name, sequence)?;
+                let mark = self.state.queue.scan_mark(self.started);
+                self.look_at_what_is_left(child, mark)?;
                 self.orphans.insert(child);
             }
             self.state.index.remove_file(file, sequence)?;

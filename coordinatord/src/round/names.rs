@@ -13,9 +13,11 @@ use rustix::fs::CWD;
 use super::Round;
 use crate::exclude::Excludes;
 use crate::index::FileRow;
-use crate::look::{DirectoryGone, NameVerdict, OpenDirectory, Place, Stat, decide_name, stat_at};
+use crate::look::{
+    DirectoryGone, NameVerdict, OpenDirectory, Place, Stat, attributes_digest, decide_name, stat_at,
+};
 use crate::queue::Mark;
-use crate::reconcile::RootVerdict;
+use crate::reconcile::{Difference, RootVerdict, Scan};
 
 /// Rounds in which a directory is looked for before everything is listed instead.
 const ATTEMPTS_MAX: u8 = 8;
@@ -116,6 +118,11 @@ impl Round<'_> {
             }
             None => None,
         };
+        if hinted && let Some(scan) = self.state.scan.as_mut() {
+            // Its other names, too: a link to a file, or the end of one, moves the file's times.
+            let files = [indexed.as_ref(), known.as_ref()].into_iter().flatten();
+            files.for_each(|row| scan.hinted_name_of(row.inode));
+        }
         let verdict = decide_name(indexed.as_ref(), found.as_ref(), known.as_ref());
         self.carry_out(at, name, why, verdict, indexed, known, found)
     }
@@ -141,7 +148,7 @@ impl Round<'_> {
             (NameVerdict::Adopt(_), Some(row), _, Some(stat)) => self.adopt(row, &stat, why),
             (NameVerdict::Gone(file), Some(row), _, _) => {
                 self.lost(at, name, why, row.inode);
-                self.detach(at.file, name, file, why.mark.origin)
+                self.detach(at.file, name, file, why.mark)
             }
             (NameVerdict::Moved { file, replaced }, _, Some(row), Some(stat)) => {
                 self.differs(at, name, why, row.inode);
@@ -191,13 +198,23 @@ impl Round<'_> {
         if same && (row.size == stat.size || stat.kind != Kind::Regular) {
             return Ok(());
         }
-        if why.scan && stat.kind != Kind::Directory {
+        if why.scan && stat.kind != Kind::Directory && self.is_changed(at, name, row, stat) {
             self.differs(at, name, why, row.inode);
         }
         self.state
             .queue
             .dirty(row.inode, why.mark, |dirt| dirt.attributes = true);
         Ok(())
+    }
+
+    /// Is there anything to send? A name that a file got, and lost before anybody looked, moves its time
+    /// of change and nothing else.
+    fn is_changed(&mut self, at: &At<'_>, name: &Name, row: &FileRow, stat: &Stat) -> bool {
+        if row.modified != stat.modified || row.size != stat.size {
+            return true;
+        }
+        let attributes = self.attributes_at(at, name, stat);
+        attributes.is_none_or(|attributes| attributes_digest(&attributes) != row.digest)
     }
 
     /// A file whose inode was not known: bind it, and compare all of it.
@@ -312,12 +329,21 @@ impl Round<'_> {
 
     /// Tells a running scan of a difference that no hint is waiting for.
     pub(super) fn differs(&mut self, at: &At<'_>, name: &Name, why: Why, inode: Inode) {
-        let announced = self.state.queue.knows_file(&inode);
-        if let Some(scan) = self.state.scan.as_mut()
-            && !why.mark.sources.announced()
-            && !announced
-        {
-            scan.difference(inode, at.directory.place.join(name));
+        let counts = self.state.scan.as_ref().is_some_and(Scan::counts_misses);
+        if !counts || why.mark.sources.announced() {
+            return;
+        }
+        if self.state.is_announced(inode, at.inode, name) {
+            return;
+        }
+        if let Some(scan) = self.state.scan.as_mut() {
+            scan.difference(Difference {
+                root: at.directory.place.root,
+                path: at.directory.place.join(name),
+                file: inode,
+                directory: at.inode,
+                name: name.clone(),
+            });
         }
     }
 

@@ -204,6 +204,15 @@ impl State {
             .min_by_key(|at| at.0)
     }
 
+    /// Has a hint of this file, or of this name of it, come and not been followed yet?
+    pub fn is_announced(&self, file: Inode, directory: Inode, name: &Name) -> bool {
+        let is_it = |delayed: &Delayed| matches!(delayed, Delayed::Name(of, it, _) if *of == directory && it == name);
+        self.queue.knows_file(&file)
+            || self.resting.contains_key(&file)
+            || self.queue.knows_name(&directory, name)
+            || self.delayed.values().any(is_it)
+    }
+
     /// Is there anything to look at now?
     pub fn has_work(&self, now: Instant) -> bool {
         let delayed = self
