@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{self, Receiver};
 
 use crate::difference::missed;
+use crate::replica::Replica;
 use crate::snapshot::Snapshot;
 
 /// An intake that hears of one tree.
@@ -149,7 +150,8 @@ impl Ear {
         Snapshot::of(&self.tree)
     }
 
-    /// Runs `work` and panics unless everything that it changed was heard, without any loss.
+    /// Runs `work` and panics unless everything that it changed was heard, without any loss, and is enough
+    /// to bring a second tree up to date.
     #[track_caller]
     pub(crate) fn hears_all_of(&mut self, work: impl FnOnce(&Self)) -> Vec<What> {
         self.said();
@@ -157,8 +159,11 @@ impl Ear {
         let lost = self.lost();
         work(self);
         let said = self.said();
-        let missed = missed(&before, &self.snapshot(), &said);
+        let after = self.snapshot();
+        let missed = missed(&before, &after, &said);
         assert!(missed.is_empty(), "missed: {missed:#?}\nheard: {said:#?}");
+        let replica = Replica::new(&before, &after, &said);
+        replica.assert_is(&self.tree, &self.place.path().join("replica"));
         assert_eq!(self.lost(), lost, "had to look everywhere: {said:#?}");
         said
     }

@@ -19,8 +19,14 @@ pub(crate) struct Node {
     pub(crate) born: SystemTime,
     /// Mode and owner.
     pub(crate) mode: (u32, u32, u32),
+    /// When its content was changed last: seconds, nanoseconds.
+    pub(crate) modified: (i64, i64),
+    /// Names that it has, here and elsewhere.
+    pub(crate) links: u64,
     /// Content of a regular file.
     pub(crate) content: Option<Vec<u8>>,
+    /// Where a symbolic link leads.
+    pub(crate) target: Vec<u8>,
 }
 
 /// The tree.
@@ -40,12 +46,18 @@ impl Snapshot {
         snapshot
     }
 
-    fn read(&mut self, path: &Path) -> Inode {
+    /// What a path stands for.
+    pub(crate) fn inode_of(path: &Path) -> Inode {
         let facts = fs::symlink_metadata(path).unwrap();
-        let inode = Inode {
+        Inode {
             device: facts.dev(),
             inode: facts.ino(),
-        };
+        }
+    }
+
+    fn read(&mut self, path: &Path) -> Inode {
+        let facts = fs::symlink_metadata(path).unwrap();
+        let inode = Self::inode_of(path);
         let kind = facts.file_type();
         assert!(!kind.is_block_device() && !kind.is_char_device());
         let content = kind.is_file().then(|| fs::read(path).unwrap());
@@ -53,7 +65,10 @@ impl Snapshot {
             path: String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned(),
             born: facts.created().unwrap_or(SystemTime::UNIX_EPOCH),
             mode: (facts.mode(), facts.uid(), facts.gid()),
+            modified: (facts.mtime(), facts.mtime_nsec()),
+            links: facts.nlink(),
             content,
+            target: target(path),
         };
         self.nodes.entry(inode).or_insert(node);
         if kind.is_dir() {
@@ -65,4 +80,9 @@ impl Snapshot {
         }
         inode
     }
+}
+
+fn target(path: &Path) -> Vec<u8> {
+    let target = fs::read_link(path).unwrap_or_default();
+    target.into_os_string().into_encoded_bytes()
 }
