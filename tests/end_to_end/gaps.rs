@@ -102,8 +102,9 @@ fn a_scan_beside_a_program_at_work() {
         );
     });
     let work = "exec python3 -c '
-import os, random, shutil
-while True:
+import os, random, shutil, time
+end = time.time() + 120
+while time.time() < end:
     a, b = (random.choice(\"ab\") + \"/\" + str(random.randrange(2000)) for _ in \"xx\")
     try:
         match random.randrange(7):
