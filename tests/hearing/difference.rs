@@ -60,7 +60,7 @@ impl Heard {
                     .insert((*new_directory, new_name.as_bytes().to_vec()));
             }
             What::Names { directory } => drop(self.directories.insert(*directory)),
-            What::Sync { .. } | What::Everything => {}
+            What::Flush { .. } | What::Sync { .. } | What::Everything => {}
         }
     }
 

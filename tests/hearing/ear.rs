@@ -183,6 +183,7 @@ fn place_of(what: &What) -> Option<Inode> {
         | What::Attributes { file, .. }
         | What::Mapped { file, .. }
         | What::Unmapped { file, .. }
+        | What::Flush { file }
         | What::Sync { file } => Some(*file),
         What::Name { directory, .. } | What::Names { directory } => Some(*directory),
         What::Rename { new_directory, .. } => Some(*new_directory),

@@ -62,13 +62,16 @@ impl<'s> Replica<'s> {
                 self.range(*file, 0, u64::MAX);
             }
             What::Attributes { file, .. } => self.attributes(*file),
-            What::Sync { .. } | What::Everything => {}
+            What::Sync { .. } | What::Flush { .. } | What::Everything => {}
         }
     }
 
+    /// Where a file ended. An inode that is used again is another file.
     fn old_end(&self, file: Inode) -> u64 {
-        let node = self.before.nodes.get(&file);
-        let content = node.and_then(|node| node.content.as_ref());
+        let born = self.now.nodes.get(&file).map(|node| node.born);
+        let old = self.before.nodes.get(&file);
+        let old = old.filter(|old| Some(old.born) == born);
+        let content = old.and_then(|node| node.content.as_ref());
         content.map_or(0, Vec::len) as u64
     }
 
