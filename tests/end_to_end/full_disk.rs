@@ -11,7 +11,7 @@ fn full_and_not_full_any_more() {
         Err(reason) => return skip("full_disk::full_and_not_full_any_more", &reason),
     };
     let receiver = Receiver::start_in(&place, "receiver", &disk.path().join("store"));
-    let mut pair = Pair::start_between(place, receiver, |_| {});
+    let mut pair = Pair::start_between(place, receiver, "", |_| {});
     pair.run("head -c 4M /dev/urandom > stored; echo kept > kept");
     pair.source.everwrite(["checkpoint", "before"]).success();
     let before = tree::copy_of(&pair.tree, &pair.place.path().join("before"));
@@ -37,7 +37,7 @@ fn full_and_killed() {
         Err(reason) => return skip("full_disk::full_and_killed", &reason),
     };
     let receiver = Receiver::start_in(&place, "receiver", &disk.path().join("store"));
-    let mut pair = Pair::start_between(place, receiver, |_| {});
+    let mut pair = Pair::start_between(place, receiver, "", |_| {});
     pair.run("for i in $(seq 40); do head -c 2M /dev/urandom > large-$i; done");
     pair.source.wait_state(State::Stalled);
     pair.receiver.kill();

@@ -49,7 +49,7 @@ fn changes_while_the_switch_is_off() {
 
 #[test]
 fn changes_by_programs_without_the_shim() {
-    let pair = Pair::start_with(before);
+    let pair = Pair::start_without_witness(before);
     pair.assert_mirrored();
     // No scan is under way any more that could find what comes now, as part of what it is for.
     pair.source.everwrite(["reconcile"]).success();
@@ -67,7 +67,7 @@ fn changes_by_programs_without_the_shim() {
 /// The same with the shim: nothing is left for a scan to find.
 #[test]
 fn changes_by_programs_with_the_shim() {
-    let pair = Pair::start_with(before);
+    let pair = Pair::start_without_witness(before);
     pair.run(UPHEAVAL);
     pair.assert_mirrored();
     pair.source.everwrite(["reconcile"]).success();

@@ -14,7 +14,7 @@ fn pair_and_material() -> (Pair, Material) {
     let place = Place::new();
     let material = Material::make(&place);
     let receiver = Receiver::start(&place, "store");
-    (Pair::start_between(place, receiver, |_| {}), material)
+    (Pair::start_between(place, receiver, "", |_| {}), material)
 }
 
 #[test]

@@ -33,7 +33,7 @@ END";
 fn directory_of_100_000_entries() {
     let place = Place::in_memory();
     let receiver = Receiver::start(&place, "store");
-    let pair = Pair::start_between(place, receiver, |tree| {
+    let pair = Pair::start_between(place, receiver, "", |tree| {
         shell(
             tree,
             "mkdir many; cd many; seq 100000 | split -a 4 -l 1 - f; [ $(ls | wc -l) = 100000 ]",

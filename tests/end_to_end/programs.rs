@@ -9,7 +9,7 @@ fn every_program_is_mirrored() {
     let place = Place::new();
     let material = Material::make(&place);
     let receiver = Receiver::start(&place, "store");
-    let pair = Pair::start_between(place, receiver, |_| {});
+    let pair = Pair::start_between(place, receiver, Pair::NO_WITNESS, |_| {});
     for (number, workload) in ALL.into_iter().enumerate() {
         println!("{}", workload.name);
         pair.run(&material.script(workload, number as u64));
@@ -25,7 +25,7 @@ fn every_program_is_mirrored() {
 
 #[test]
 fn saved_by_editors() {
-    let pair = Pair::start_with(|tree| {
+    let pair = Pair::start_without_witness(|tree| {
         shell(
             tree,
             "seq 1000 > vim; seq 1000 > ed; seq 1000 > perl; seq 1000 > sed; seq 1000 > mv",
@@ -42,7 +42,7 @@ fn saved_by_editors() {
 
 #[test]
 fn renames_of_trees() {
-    let pair = Pair::start_with(|tree| {
+    let pair = Pair::start_without_witness(|tree| {
         shell(
             tree,
             "mkdir -p a/b/c d; for i in $(seq 300); do echo $i > a/b/c/$i; done",
@@ -57,7 +57,7 @@ fn renames_of_trees() {
 /// Names that two files exchange in one system call have no moment without either.
 #[test]
 fn names_exchanged() {
-    let pair = Pair::start_with(|tree| {
+    let pair = Pair::start_without_witness(|tree| {
         shell(
             tree,
             "mkdir one two; echo 1 > one/f; echo 2 > two/f; echo a > a; echo b > b",
@@ -74,7 +74,7 @@ for a, b in ((b'one', b'two'), (b'a', b'b'), (b'a', b'one')):
 /// Programs that write in ways of their own: all at once, by many processes, through mappings.
 #[test]
 fn odd_writers() {
-    let pair = Pair::start();
+    let pair = Pair::start_without_witness(|_| {});
     let script = r#"
         truncate -s 8M mapped
         python3 - <<'END'
@@ -100,7 +100,7 @@ END
 /// What is asked to be stored is stored, though the file never comes to rest.
 #[test]
 fn written_all_the_time() {
-    let pair = Pair::start_with(|tree| {
+    let pair = Pair::start_without_witness(|tree| {
         shell(tree, "head -c 48M /dev/zero > hot");
     });
     let script = r#"python3 -c '
@@ -125,7 +125,7 @@ while True: os.pwrite(file, os.urandom(4096), random.randrange(12288) * 4096)'"#
 /// is not sent.
 #[test]
 fn saved_in_many_steps() {
-    let pair = Pair::start_with(|tree| {
+    let pair = Pair::start_without_witness(|tree| {
         shell(tree, "head -c 16M /dev/urandom > big");
     });
     let sent = || pair.source.status().uplinks[0].bytes_sent;

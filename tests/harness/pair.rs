@@ -20,6 +20,8 @@ pub struct Pair {
 impl Pair {
     /// Name of the root.
     pub const ROOT: &'static str = "tree";
+    /// Settings that turn the witness off.
+    pub const NO_WITNESS: &'static str = "witness.enabled = false\n";
 
     /// With an empty tree.
     #[track_caller]
@@ -32,13 +34,37 @@ impl Pair {
     pub fn start_with(fill: impl FnOnce(&Path)) -> Self {
         let place = Place::new();
         let receiver = Receiver::start(&place, "store");
-        Self::start_between(place, receiver, fill)
+        Self::start_between(place, receiver, "", fill)
     }
 
-    /// With a receiver that was started before, in the same place.
+    /// With these settings of the source (`config.toml`).
     #[track_caller]
-    pub fn start_between(place: Place, receiver: Receiver, fill: impl FnOnce(&Path)) -> Self {
-        let source = Source::start(&place, "home");
+    pub fn start_configured(settings: &str, fill: impl FnOnce(&Path)) -> Self {
+        let place = Place::new();
+        let receiver = Receiver::start(&place, "store");
+        Self::start_between(place, receiver, settings, fill)
+    }
+
+    /// Without the witness: nobody announces what programs without the shim do.
+    #[track_caller]
+    pub fn start_without_witness(fill: impl FnOnce(&Path)) -> Self {
+        Self::start_configured(Self::NO_WITNESS, fill)
+    }
+
+    /// With a receiver that was started before, in the same place, and these settings of the source.
+    #[track_caller]
+    pub fn start_between(
+        place: Place,
+        receiver: Receiver,
+        settings: &str,
+        fill: impl FnOnce(&Path),
+    ) -> Self {
+        let source = Source::start_configured(&place, "home", settings);
+        Self::protect(place, receiver, source, fill)
+    }
+
+    #[track_caller]
+    fn protect(place: Place, receiver: Receiver, source: Source, fill: impl FnOnce(&Path)) -> Self {
         let tree = place.directory("tree");
         fill(&tree);
         source.protect(&tree, Self::ROOT, &Destination::Receiver(&receiver));

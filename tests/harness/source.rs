@@ -46,6 +46,14 @@ impl Source {
         Self::start_as(place, name, None)
     }
 
+    /// Starts one with these settings (`config.toml`).
+    #[track_caller]
+    pub fn start_configured(place: &Place, name: &str, settings: &str) -> Self {
+        let home = place.directory(name);
+        std::fs::write(home.join("config.toml"), settings).expect("write the settings");
+        Self::start_as(place, name, None)
+    }
+
     /// Starts one as another user.
     #[track_caller]
     pub fn start_as(place: &Place, name: &str, user: Option<u32>) -> Self {

@@ -426,11 +426,12 @@ pub(super) enum Compared {
     NotNow,
 }
 
-/// A write sets both times to the same moment; what sets only one of them (chmod, rename, utimes)
-/// leaves content alone. Errs on the side of looking.
+/// A write moves the time of content on, and the other with it; what sets only one of them (chmod,
+/// rename), or sets the first back (utimes), leaves content alone. Errs on the side of looking.
 fn looks_written(row: &FileRow, stat: &Stat) -> bool {
-    let moved = row.modified != stat.modified || row.size != stat.size;
-    row.size != stat.size || moved && stat.modified == stat.changed
+    let moved = row.modified != stat.modified;
+    let moved_on = moved && (stat.modified > row.modified || stat.modified == stat.changed);
+    row.size != stat.size || moved_on
 }
 
 /// Was the file changed since its first part was read, and nobody announced it? What was read then
@@ -542,6 +543,7 @@ mod tests {
         assert!(!sides((5, 5), 9, (10, 10)), "chmod");
         assert!(!sides((5, 2), 9, (10, 10)), "utimes to the past");
         assert!(sides((5, 9), 9, (10, 10)), "written");
+        assert!(sides((5, 8), 9, (10, 10)), "written, then chmod");
         assert!(sides((5, 5), 9, (10, 11)), "another size");
     }
 

@@ -279,7 +279,7 @@ int BPF_PROG(ext4_truncated, struct inode *inode)
 {
 	return changed(inode, WRITTEN, READ(inode, i_size), ~0ull);
 }
-/* These come before the bytes change. */
+/* These come before the bytes change. Before 6.14 the first tells of all kinds. */
 #define KEEP_SIZE 0x01
 #define MOVES_WHAT_FOLLOWS (0x08 | 0x20) /* FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE */
 
@@ -289,6 +289,26 @@ int BPF_PROG(ext4_fallocate, struct inode *inode, s64 offset, s64 length, int mo
 	if (!(mode & ~KEEP_SIZE))
 		return changed(inode, WITH(ATTRIBUTES, PENDING), 0, length);
 	return changed(inode, WITH(WRITTEN, PENDING), offset, mode & MOVES_WHAT_FOLLOWS ? ~0ull : length);
+}
+SEC("tp_btf/ext4_punch_hole")
+int BPF_PROG(ext4_punch, struct inode *inode, s64 offset, s64 length, int mode)
+{
+	return changed(inode, WITH(WRITTEN, PENDING), offset, length);
+}
+SEC("tp_btf/ext4_zero_range")
+int BPF_PROG(ext4_zero, struct inode *inode, s64 offset, s64 length, int mode)
+{
+	return changed(inode, WITH(WRITTEN, PENDING), offset, length);
+}
+SEC("tp_btf/ext4_collapse_range")
+int BPF_PROG(ext4_collapse, struct inode *inode, s64 offset, s64 length)
+{
+	return changed(inode, WITH(WRITTEN, PENDING), offset, ~0ull);
+}
+SEC("tp_btf/ext4_insert_range")
+int BPF_PROG(ext4_insert, struct inode *inode, s64 offset, s64 length)
+{
+	return changed(inode, WITH(WRITTEN, PENDING), offset, ~0ull);
 }
 
 /* ---- Direct I/O of ext4, xfs and others ---- */

@@ -1,0 +1,124 @@
+//! Where files are: other file systems, mounts below a root.
+
+use std::process::Command;
+
+use harness::{Place, run, skip};
+
+use crate::scene::{
+    Steps, TREE, all_was_heard, is_witnessed, protecting, soon_mirrored, witnessed, writer, writing,
+};
+
+/// A file system of its own on a loop device, mounted until dropped.
+struct Disk {
+    place: Place,
+}
+
+impl Disk {
+    /// `None`, which is said, where that can't be had.
+    fn mount(test: &str, kind: &str, mebibytes: u32) -> Option<Self> {
+        let place = Place::new();
+        place.directory("disk");
+        let script = format!(
+            "truncate -s {mebibytes}M image && mkfs.{kind} -q image && mount -o loop image disk"
+        );
+        let made = run(Command::new("sh")
+            .args(["-ec", &script])
+            .current_dir(place.path()));
+        if made.code == Some(0) {
+            return Some(Self { place });
+        }
+        skip(
+            test,
+            &format!("no {kind} of its own: {}", made.stderr.trim()),
+        );
+        None
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        run(Command::new("umount")
+            .arg("--lazy")
+            .arg(self.place.path().join("disk")));
+    }
+}
+
+fn everything_is_heard_on(test: &str, kind: &str, mebibytes: u32) {
+    let Some(disk) = Disk::mount(test, kind, mebibytes) else {
+        return;
+    };
+    let tree = disk.place.path().join("disk/tree");
+    std::fs::create_dir(&tree).expect("make the tree");
+    harness::shell(&tree, TREE);
+    let pair = protecting(Place::new(), tree);
+    if !is_witnessed(test, &pair) {
+        return;
+    }
+    run(&mut writing(&pair, &["changes"])).success();
+    run(&mut writing(&pair, &["append", "append", "1000"])).success();
+    all_was_heard(&pair);
+}
+
+#[test]
+fn xfs() {
+    everything_is_heard_on("xfs", "xfs", 320);
+}
+
+#[test]
+fn btrfs() {
+    everything_is_heard_on("btrfs", "btrfs", 160);
+}
+
+#[test]
+fn ext4_that_journals_data() {
+    let test = "ext4_that_journals_data";
+    let Some(disk) = Disk::mount(test, "ext4", 64) else {
+        return;
+    };
+    let script = "umount disk && mount -o loop,data=journal image disk && mkdir disk/tree";
+    run(Command::new("sh")
+        .args(["-ec", script])
+        .current_dir(disk.place.path()))
+    .success();
+    let tree = disk.place.path().join("disk/tree");
+    harness::shell(&tree, TREE);
+    let pair = protecting(Place::new(), tree);
+    if !is_witnessed(test, &pair) {
+        return;
+    }
+    run(&mut writing(&pair, &["changes"])).success();
+    all_was_heard(&pair);
+}
+
+/// What is mounted below a root is another tree to the kernel.
+#[test]
+fn a_mount_below_the_root() {
+    let test = "a_mount_below_the_root";
+    let Some(disk) = Disk::mount(test, "ext4", 64) else {
+        return;
+    };
+    let Some(pair) = witnessed(test, "mkdir mounted; echo x > file") else {
+        return;
+    };
+    let mounted = pair.tree.join("mounted");
+    let from = disk.place.path().join("disk");
+    let bind = |command: &mut Command| run(command).success();
+    bind(Command::new("mount").arg("--bind").arg(&from).arg(&mounted));
+    let _unmounted = Unmount(mounted.clone());
+    harness::shell(&mounted, "cp ../file held; ls");
+    soon_mirrored(&pair);
+    let mut holder = Command::new(writer());
+    let mut holder = Steps::start(holder.args(["hold", "held"]).current_dir(&mounted));
+    holder.next();
+    soon_mirrored(&pair);
+    holder.finish();
+}
+
+/// Unmounts when dropped.
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg("--lazy").arg(&self.0));
+    }
+}

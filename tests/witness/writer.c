@@ -1,0 +1,221 @@
+/* Changes files in every way that the system has, without a shim: linked statically.
+ *
+ *   writer changes            each file in the current directory by the call that it is named after
+ *   writer map FILE           maps it, stores, says so, waits for a line, stores again where it had stored;
+ *                             never flushes
+ *   writer hold FILE          opens it, says so, waits for a line, then writes
+ *   writer append FILE COUNT  from threads and processes that share one descriptor
+ *   writer store FILE SECONDS stores and writes at random, from two threads
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+static void check(long result, const char *call)
+{
+	if (result < 0)
+		perror(call), exit(1);
+}
+#define CHECK(call) check(call, #call)
+
+/* What this file system can't do is left undone. */
+static void try(long result, const char *call)
+{
+	if (result < 0)
+		perror(call);
+}
+#define TRY(call) try(call, #call)
+
+static int open_for(const char *name, int flags)
+{
+	int file = open(name, flags, 0644);
+	CHECK(file);
+	return file;
+}
+
+static void contents(void)
+{
+	struct iovec two[2] = { { "one", 3 }, { "two", 3 } };
+	loff_t from = 100, to = 5000;
+	off_t at = 10;
+	int file, other = open_for("source", O_RDONLY), ends[2];
+	file = open_for("write", O_RDWR), CHECK(write(file, "written", 7)), close(file);
+	file = open_for("pwrite", O_RDWR), CHECK(pwrite(file, "pwritten", 8, 9000)), close(file);
+	file = open_for("append", O_RDWR | O_APPEND), CHECK(write(file, "appended", 8)), close(file);
+	file = open_for("writev", O_RDWR), CHECK(writev(file, two, 2)), close(file);
+	file = open_for("pwritev", O_RDWR), CHECK(pwritev(file, two, 2, 7000)), close(file);
+	file = open_for("copy_file_range", O_RDWR), CHECK(copy_file_range(other, &from, file, &to, 3000, 0)), close(file);
+	file = open_for("sendfile", O_RDWR), CHECK(sendfile(file, other, &at, 4000)), close(file);
+	file = open_for("splice", O_RDWR), CHECK(pipe(ends)), CHECK(write(ends[1], "spliced", 7));
+	CHECK(splice(ends[0], NULL, file, &to, 7, 0)), close(file);
+	file = open_for("ftruncate", O_RDWR), CHECK(ftruncate(file, 1234)), close(file);
+	CHECK(truncate("truncate", 100000));
+	file = open_for("direct", O_RDWR | O_DIRECT);
+	void *page = aligned_alloc(4096, 4096);
+	memset(page, 'D', 4096), TRY(pwrite(file, page, 4096, 8192)), close(file);
+#ifdef __x86_64__
+	/* The 32-bit door: write(2), with its buffer below 4 GiB. */
+	file = open_for("door32", O_RDWR);
+	char *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	strcpy(low, "through the other door");
+	long result;
+	__asm__ volatile("int $0x80" : "=a"(result) : "a"(4), "b"(file), "c"(low), "d"(22) : "memory");
+	close(file);
+#endif
+}
+
+static void spaces(void)
+{
+	int file;
+	file = open_for("punch", O_RDWR), TRY(fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 8192)), close(file);
+	file = open_for("zero", O_RDWR), TRY(fallocate(file, FALLOC_FL_ZERO_RANGE, 100, 5000)), close(file);
+	file = open_for("collapse", O_RDWR), TRY(fallocate(file, FALLOC_FL_COLLAPSE_RANGE, 4096, 4096)), close(file);
+	file = open_for("insert", O_RDWR), TRY(fallocate(file, FALLOC_FL_INSERT_RANGE, 4096, 4096)), close(file);
+	file = open_for("allocate", O_RDWR), TRY(fallocate(file, 0, 0, 200000)), close(file);
+}
+
+static void names(void)
+{
+	struct timespec times[2] = { { 1000000000, 1 }, { 1000000000, 123456789 } };
+	CHECK(rename("rename", "renamed"));
+	CHECK(syscall(SYS_renameat2, AT_FDCWD, "exchange-1", AT_FDCWD, "exchange-2", 2 /* RENAME_EXCHANGE */));
+	CHECK(rename("replacement", "replaced"));
+	CHECK(rename("tree", "tree-renamed"));
+	CHECK(link("link", "link-2"));
+	CHECK(symlink("link", "symlink"));
+	CHECK(unlink("unlink"));
+	CHECK(mkdir("mkdir", 0750)), CHECK(mkdir("mkdir/below", 0700));
+	int file = open_for("mkdir/below/new", O_CREAT | O_WRONLY);
+	CHECK(write(file, "new", 3)), close(file);
+	CHECK(rmdir("rmdir"));
+	CHECK(mknod("fifo", S_IFIFO | 0600, 0));
+	CHECK(chmod("chmod", 0600));
+	CHECK(utimensat(AT_FDCWD, "utimensat", times, 0));
+	TRY(setxattr("setxattr", "user.test", "value", 5, 0));
+	CHECK(chmod(".", 0711));
+}
+
+static void wait_for_a_line(const char *said)
+{
+	puts(said), fflush(stdout);
+	getchar();
+}
+
+static void map(const char *name)
+{
+	struct stat stat;
+	int file = open_for(name, O_RDWR);
+	CHECK(fstat(file, &stat));
+	char *bytes = mmap(NULL, stat.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	close(file);
+	memcpy(bytes + 5000, "stored once", 11);
+	wait_for_a_line("stored");
+	memcpy(bytes + 5000, "stored twice", 12);
+	memcpy(bytes + stat.st_size - 10, "at the end", 10);
+	wait_for_a_line("stored again");
+}
+
+static void hold(const char *name)
+{
+	int file = open_for(name, O_RDWR);
+	wait_for_a_line("open");
+	CHECK(pwrite(file, "by one who was there before", 27, 3000));
+	wait_for_a_line("written");
+}
+
+struct share {
+	int file, count, number;
+};
+
+static void *append(void *argument)
+{
+	struct share *share = argument;
+	for (int i = 0; i < share->count; i++) {
+		char line[64];
+		CHECK(write(share->file, line, sprintf(line, "%d: line %d\n", share->number, i)));
+	}
+	return NULL;
+}
+
+static void append_from_many(const char *name, int count)
+{
+	int file = open_for(name, O_RDWR | O_APPEND);
+	for (int child = 0; child < 2; child++) {
+		if (fork())
+			continue;
+		pthread_t threads[2];
+		struct share shares[2];
+		for (int i = 0; i < 2; i++) {
+			shares[i] = (struct share){ file, count, child * 2 + i };
+			pthread_create(&threads[i], NULL, append, &shares[i]);
+		}
+		for (int i = 0; i < 2; i++)
+			pthread_join(threads[i], NULL);
+		exit(0);
+	}
+	while (wait(NULL) > 0) {}
+}
+
+static const char *stored_name;
+static time_t stored_until;
+
+static void *store(void *argument)
+{
+	unsigned seed = (unsigned long)argument;
+	struct stat stat;
+	int file = open_for(stored_name, O_RDWR);
+	CHECK(fstat(file, &stat));
+	char *bytes = mmap(NULL, stat.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	while (time(NULL) < stored_until) {
+		long at = rand_r(&seed) % (stat.st_size - 8);
+		if (rand_r(&seed) % 4)
+			bytes[at]++;
+		else
+			CHECK(pwrite(file, "written", 7, at));
+		if (rand_r(&seed) % 64 == 0)
+			usleep(500);
+	}
+	return NULL;
+}
+
+static void store_at_random(const char *name, int seconds)
+{
+	pthread_t threads[2];
+	stored_name = name, stored_until = time(NULL) + seconds;
+	for (long i = 0; i < 2; i++)
+		pthread_create(&threads[i], NULL, store, (void *)(i + 1));
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	wait_for_a_line("done");
+}
+
+int main(int count, char **arguments)
+{
+	const char *what = count > 1 ? arguments[1] : "";
+	if (!strcmp(what, "changes"))
+		contents(), spaces(), names();
+	else if (!strcmp(what, "map"))
+		map(arguments[2]);
+	else if (!strcmp(what, "hold"))
+		hold(arguments[2]);
+	else if (!strcmp(what, "append"))
+		append_from_many(arguments[2], atoi(arguments[3]));
+	else if (!strcmp(what, "store"))
+		store_at_random(arguments[2], atoi(arguments[3]));
+	else
+		return 2;
+	return 0;
+}
