@@ -5,9 +5,6 @@ use std::process::Command;
 
 use harness::{Outcome, Pair, Place, Receiver, Seed, artifacts::shim, run, skip};
 
-/// What the shim does not tell of is not to be told by the witness.
-const SHIM_ALONE: &str = "[witness]\nenabled = false\n";
-
 /// A protected tree with a live coordinator and receiver, and a directory beside it.
 pub(crate) struct Ground {
     pair: Pair,
@@ -17,10 +14,9 @@ pub(crate) struct Ground {
 impl Ground {
     pub(crate) fn new() -> Self {
         let place = Place::new();
-        let settings = place.directory("home").join("config.toml");
-        std::fs::write(settings, SHIM_ALONE).expect("write the settings");
         let receiver = Receiver::start(&place, "store");
-        let pair = Pair::start_between(place, receiver, |tree| {
+        // What the shim does not tell of is not to be told by the witness.
+        let pair = Pair::start_between(place, receiver, Pair::NO_WITNESS, |tree| {
             // A root that becomes empty altogether would be halted.
             std::fs::write(tree.join("anchor"), "").expect("write a file");
         });
