@@ -5,20 +5,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use harness::Seed;
 use harness::recorder::Snapshot;
+use harness::{Seed, kills};
 
 use crate::scene::Scene;
 
 const TORTURE: &str = include_str!("c/torture.c");
-
-/// How many are killed in each mode; `EVERWRITE_KILLS` says otherwise.
-fn kills() -> u32 {
-    let given = std::env::var("EVERWRITE_KILLS")
-        .ok()
-        .and_then(|kills| kills.parse().ok());
-    given.unwrap_or(300)
-}
 
 /// Waits for a moment that the seed chose, without giving the processor away.
 fn wait_some(seed: &mut Seed) {
@@ -58,14 +50,21 @@ fn kill_once(scene: &Scene, program: &Path, mode: &str, threads: &str, seed: &mu
     record.slots + record.messages > 0 && record.in_vain == 0
 }
 
+/// Many threads change much, and to look at it takes its time: then fewer die.
+fn rounds(threads: &str) -> u32 {
+    let threads: u32 = threads.parse().expect("a number");
+    kills() * 2 / (threads + 1)
+}
+
 fn torture(mode: &str, threads: &str) {
     let scene = Scene::new();
     let mut seed = Seed::from_environment();
     let program = scene.compile("torture", TORTURE);
-    let (mut heard, enough) = (0, kills() / 4);
+    let rounds = rounds(threads);
+    let (mut heard, enough) = (0, rounds / 4);
     // On a busy machine many are killed before they are heard: then more have to die.
-    for round in 0..kills() * 4 {
-        if round >= kills() && heard > enough {
+    for round in 0..rounds * 4 {
+        if round >= rounds && heard > enough {
             break;
         }
         if round % 20 == 0 {
@@ -99,6 +98,16 @@ fn killed_in_write_of_two_threads() {
 }
 
 #[test]
+fn killed_in_write_of_four_threads() {
+    torture("write", "4");
+}
+
+#[test]
+fn killed_in_pwrite_of_eight_threads() {
+    torture("pwrite", "8");
+}
+
+#[test]
 fn killed_in_append() {
     torture("append", "1");
 }
@@ -111,4 +120,9 @@ fn killed_in_stdio() {
 #[test]
 fn killed_in_calls_of_names() {
     torture("names", "2");
+}
+
+#[test]
+fn killed_in_calls_of_names_of_eight_threads() {
+    torture("names", "8");
 }

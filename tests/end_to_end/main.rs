@@ -17,6 +17,7 @@ mod metadata;
 mod names;
 mod preload;
 mod programs;
+mod torture;
 mod unreadable;
 mod usage;
 mod workload;

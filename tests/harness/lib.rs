@@ -30,7 +30,7 @@ pub use private_root::PrivateRoot;
 pub use proxy::Proxy;
 pub use receiver::Receiver;
 pub use run::{Outcome, run, shell, text};
-pub use seed::Seed;
+pub use seed::{Seed, kills};
 pub use small_disk::SmallDisk;
 pub use source::{Destination, Source};
 pub use store::Store;

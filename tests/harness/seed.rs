@@ -57,3 +57,11 @@ impl Seed {
         pause(longest.mul_f64(self.below(1_000) as f64 / 1_000.0));
     }
 }
+
+/// How many programs a torture test has killed in each mode; `EVERWRITE_KILLS` says otherwise.
+pub fn kills() -> u32 {
+    let given = std::env::var("EVERWRITE_KILLS");
+    given.map_or(300, |kills| {
+        kills.parse().expect("EVERWRITE_KILLS is a number")
+    })
+}

@@ -4,20 +4,20 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use everwrite_coordinatord::intake::What;
+use harness::kills;
 
 use crate::difference::missed;
 use crate::ear::Ear;
 
-const ROUNDS: usize = 60;
-/// Rounds in which a process may die between asking for a segment and its first word: then everything
-/// is to be looked at, as nobody knows why it said nothing.
-const SPEECHLESS_MAX: usize = ROUNDS / 5;
+/// Of all rounds those in which a process may die between asking for a segment and its first word: then
+/// everything is to be looked at, as nobody knows why it said nothing.
+const SPEECHLESS_SHARE_MAX: u32 = 5;
 
 /// Kills what `command` gives at a moment that the seed chooses, again and again.
 fn kill_and_compare(command: impl Fn(&Ear) -> Command) {
     let mut ear = Ear::new();
-    let mut speechless = 0;
-    for round in 0..ROUNDS {
+    let (rounds, mut speechless) = (kills() / 5, 0);
+    for round in 0..rounds {
         if round % 10 == 0 {
             ear.shell("rm -f -- *");
             ear.said();
@@ -31,10 +31,13 @@ fn kill_and_compare(command: impl Fn(&Ear) -> Command) {
         let missed = missed(&before, &ear.snapshot(), &said);
         let told = said.contains(&What::Everything);
         assert_eq!(told, ear.lost() > lost);
-        speechless += usize::from(told);
+        speechless += u32::from(told);
         assert!(told || missed.is_empty(), "{missed:#?}\nheard: {said:#?}");
     }
-    assert!(speechless <= SPEECHLESS_MAX, "{speechless} of {ROUNDS}");
+    assert!(
+        speechless <= rounds / SPEECHLESS_SHARE_MAX,
+        "{speechless} of {rounds}"
+    );
 }
 
 #[test]
