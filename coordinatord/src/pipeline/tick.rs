@@ -12,6 +12,8 @@ use everwrite_protocol::ids::SequenceNumber;
 
 /// A background scan costs at most one part in so many of the time.
 const SCAN_SHARE: u32 = 50;
+/// The same while the witness hears of everything: then it only makes sure.
+const SCAN_SHARE_WITNESSED: u32 = 500;
 
 impl Pipeline {
     pub(super) fn tick(&mut self, now: Instant) {
@@ -47,7 +49,12 @@ impl Pipeline {
         } else {
             configured
         };
-        let rest = interval.max(self.last_scan_cost.saturating_mul(SCAN_SHARE));
+        let share = if self.tools.witness.hears_all() {
+            SCAN_SHARE_WITNESSED
+        } else {
+            SCAN_SHARE
+        };
+        let rest = interval.max(self.last_scan_cost.saturating_mul(share));
         !configured.is_zero()
             && self.state.scan.is_none()
             && self
@@ -68,8 +75,12 @@ impl Pipeline {
         }
     }
 
-    /// Compares all mapped files, whatever their times say.
+    /// Compares all mapped files, whatever their times say. Where the witness hears of stores that is
+    /// needed in memory only, and there looking at a file compares it.
     pub(super) fn compare_mapped(&mut self) {
+        if self.tools.witness.hears_all() {
+            return self.look_at_mapped();
+        }
         for (inode, mark) in self.state.mapped.clone() {
             let mark = self
                 .state

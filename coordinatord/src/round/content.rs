@@ -49,7 +49,7 @@ impl Round<'_> {
         // An inode that the index does not know lies outside all roots, or has not been found yet:
         // then finding it reads all of it.
         let Some(row) = self.state.index.by_inode(inode.device, inode.inode, 0)? else {
-            self.state.unknown_hinted = true;
+            self.unknown();
             return Ok(());
         };
         if !self.done_files.insert(row.id) {

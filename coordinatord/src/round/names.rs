@@ -56,7 +56,7 @@ impl Round<'_> {
             .index
             .by_inode(directory.device, directory.inode, 0)?
         else {
-            self.state.unknown_hinted = true;
+            self.unknown();
             return Ok(());
         };
         match self.open_directory(&row, mark)? {
@@ -314,6 +314,12 @@ impl Round<'_> {
             self.state.queue_root(file, mark)?;
         }
         Ok(())
+    }
+
+    /// A hint about something that the index does not know. Where every name is heard, that of whatever is
+    /// protected has been told, or will be; elsewhere a scan has to look.
+    pub(super) fn unknown(&mut self) {
+        self.state.unknown_hinted |= !self.tools.witness.hears_all();
     }
 
     /// Counts a name that the disk has no more.

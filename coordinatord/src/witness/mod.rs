@@ -141,7 +141,12 @@ impl Witness {
 
     /// Is whatever changes below any root heard?
     pub fn hears_all(&self) -> bool {
-        self.report().hears_all
+        self.settings.enabled
+            && self
+                .report
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .hears_all
     }
 
     fn order(&self, order: Order) {

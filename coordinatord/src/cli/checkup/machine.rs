@@ -1,4 +1,4 @@
-//! Kernel, rights, disk space, clock.
+//! Kernel, disk space.
 
 use std::path::Path;
 
@@ -10,13 +10,9 @@ use crate::config::Paths;
 
 /// Less free space than this for the state is worth a warning, bytes.
 const FREE_BYTES_MIN: u64 = 256 << 20;
-/// Bit of `CAP_SYS_ADMIN` in a capability set, capabilities(7).
-const CAP_SYS_ADMIN: u32 = 21;
-/// Bit of `CAP_BPF`.
-const CAP_BPF: u32 = 39;
 
 pub(super) fn look(paths: &Paths) -> Vec<Finding> {
-    vec![kernel(), witness(), space("state", paths.state())]
+    vec![kernel(), space("state", paths.state())]
 }
 
 fn kernel() -> Finding {
@@ -28,25 +24,6 @@ fn kernel() -> Finding {
     Finding::good(
         "kernel",
         format!("Linux {release}; this command runs as uid {user}"),
-    )
-}
-
-/// Facts about the rights that a witness would need; this build has none.
-fn witness() -> Finding {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let set = set
-        .and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok())
-        .unwrap_or(0);
-    let has = |bit: u32| if set >> bit & 1 == 1 { "yes" } else { "no" };
-    Finding::note(
-        "witness",
-        format!(
-            "this build has no eBPF or fanotify witness: what programs without the shim change is \
-             found by scans (rights here: CAP_SYS_ADMIN {}, CAP_BPF {})",
-            has(CAP_SYS_ADMIN),
-            has(CAP_BPF)
-        ),
     )
 }
 

@@ -7,6 +7,7 @@ mod preload;
 mod receivers;
 mod roots;
 mod shim;
+mod witness;
 
 use serde::Serialize;
 
@@ -75,6 +76,7 @@ impl Finding {
 pub(super) async fn findings(context: &Context) -> Vec<Finding> {
     let mut findings = machine::look(&context.paths);
     findings.extend(daemon::look(context).await);
+    findings.extend(witness::look(context).await);
     findings.extend(shim::look(&context.paths));
     findings.extend(preload::look(&context.paths));
     match context.config() {

@@ -158,13 +158,15 @@ fn unreadable_lines(root: &RootStatus) -> Vec<String> {
 fn capture_lines(capture: &Capture, now: Timestamp) -> String {
     let shim = &capture.shim;
     let ebpf = &capture.ebpf;
+    let names = &capture.names;
     let scan = &capture.scan;
     let last = scan
         .last_at
         .map_or_else(|| "none yet".to_owned(), |at| shown::ago(at, now));
     format!(
         "\ncapture  shim: {} processes, {} hints, {} lost\n         \
-         eBPF: {}{}, {} hints, {} drops\n         scan: last {last}, {} misses",
+         eBPF: {}{}, {} hints, {} drops\n         \
+         fanotify: {}{}, {} hints, {} overflows\n         scan: last {last}, {} misses",
         shown::count(shim.processes),
         shown::count(shim.hints),
         shown::count(shim.lost),
@@ -172,6 +174,10 @@ fn capture_lines(capture: &Capture, now: Timestamp) -> String {
         parenthesis(&ebpf.reason),
         shown::count(ebpf.hints),
         shown::count(ebpf.drops),
+        names.state,
+        parenthesis(&names.reason),
+        shown::count(names.hints),
+        shown::count(names.overflows),
         shown::count(scan.misses),
     )
 }

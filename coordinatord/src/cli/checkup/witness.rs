@@ -1,0 +1,133 @@
+//! The witness: what the kernel allows, what that means, and what would allow more.
+
+use std::path::Path;
+
+use everwrite_protocol::control::{Capture, Status};
+use rustix::fs::statfs;
+
+use super::Finding;
+use crate::cli::context::Context;
+use crate::cli::shown;
+use crate::config::Root;
+
+const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
+/// `s_magic` and name of file systems of which eBPF tells every write with its range, statfs(2).
+const WITH_RANGES: [(u64, &str); 2] = [(0xef53, "ext4"), (0x5846_5342, "xfs")];
+
+pub(super) async fn look(context: &Context) -> Vec<Finding> {
+    let mut findings = vec![kernel(Path::new(KERNEL_TYPES).exists())];
+    if let Ok(status) = context.daemon().get::<Status>("status").await {
+        findings.extend(sources(&status.capture));
+    }
+    if let Ok(config) = context.config() {
+        findings.extend(config.roots.iter().filter_map(ranges));
+    }
+    findings
+}
+
+fn kernel(has_types: bool) -> Finding {
+    match has_types {
+        true => Finding::good(
+            "kernel types",
+            format!("{KERNEL_TYPES} is there: eBPF can be loaded"),
+        ),
+        false => Finding::warning(
+            "kernel types",
+            format!("there is no {KERNEL_TYPES}: no eBPF"),
+            "use a kernel with CONFIG_DEBUG_INFO_BTF, as distributions build it, 5.15 or newer",
+        ),
+    }
+}
+
+/// What the running coordinator has.
+fn sources(capture: &Capture) -> Vec<Finding> {
+    let (ebpf, names) = (&capture.ebpf, &capture.names);
+    let ebpf_finding = match (&*ebpf.state, &*names.state) {
+        ("on", _) => Finding::good(
+            "eBPF",
+            "on: writes of programs without the shim, and stores into mappings, are heard",
+        ),
+        ("off", _) => Finding::note("eBPF", format!("off{}", because(&ebpf.reason))),
+        (state, "on") => Finding::warning(
+            "eBPF",
+            format!(
+                "{state}: files written without the shim are compared whole, and stores into mappings are found by scans"
+            ),
+            ebpf.reason.clone(),
+        ),
+        (state, _) => Finding::warning(
+            "eBPF",
+            format!("{state}: what programs without the shim write is found by scans"),
+            ebpf.reason.clone(),
+        ),
+    };
+    let names_finding = match &*names.state {
+        "on" => Finding::good(
+            "fanotify",
+            "on: names and attributes are heard, whoever changes them",
+        ),
+        "off" => Finding::note("fanotify", format!("off{}", because(&names.reason))),
+        state => Finding::warning(
+            "fanotify",
+            format!("{state}: names that programs without the shim change are found by scans"),
+            names.reason.clone(),
+        ),
+    };
+    vec![ebpf_finding, names_finding]
+}
+
+fn because(reason: &str) -> String {
+    match reason {
+        "" => String::new(),
+        reason => format!(": {reason}"),
+    }
+}
+
+/// Whether the file system of a root tells of ranges; nothing when it is not there.
+fn ranges(root: &Root) -> Option<Finding> {
+    let magic = statfs(&root.path).ok()?.f_type.cast_unsigned() & 0xffff_ffff;
+    let known = WITH_RANGES.iter().find(|(known, _)| *known == magic);
+    let subject = format!("root {}", root.name);
+    let path = shown::path(std::os::unix::ffi::OsStrExt::as_bytes(
+        root.path.as_os_str(),
+    ));
+    Some(match known {
+        Some((_, name)) => Finding::good(
+            &subject,
+            format!("{path} is on {name}: eBPF tells which bytes are written"),
+        ),
+        None => Finding::note(
+            &subject,
+            format!(
+                "{path} is on a file system that tells eBPF of no ranges: files written without the shim are compared whole"
+            ),
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    fn verdicts(ebpf: &str, names: &str) -> Vec<Verdict> {
+        let mut capture = Capture::default();
+        capture.ebpf.state = ebpf.to_owned();
+        capture.names.state = names.to_owned();
+        sources(&capture)
+            .iter()
+            .map(|finding| finding.verdict)
+            .collect()
+    }
+
+    #[test]
+    fn what_is_missing_is_worth_a_warning_and_what_is_off_is_not() {
+        assert_eq!(verdicts("on", "on"), [Verdict::Good, Verdict::Good]);
+        assert_eq!(verdicts("absent", "on"), [Verdict::Warning, Verdict::Good]);
+        assert_eq!(
+            verdicts("unavailable", "unavailable"),
+            [Verdict::Warning, Verdict::Warning]
+        );
+        assert_eq!(verdicts("off", "off"), [Verdict::Note, Verdict::Note]);
+    }
+}
