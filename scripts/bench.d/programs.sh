@@ -12,6 +12,7 @@ git -C "$place/origin" -c user.name=bench -c user.email=bench@example.org commit
 awk 'BEGIN { print "create table t (a integer primary key, b text);"
   for (i = 0; i < 10000; i++) print "begin; insert into t (b) values (hex(randomblob(50))); commit;" }' >"$place/load.sql"
 printf '[package]\nname = "small"\nversion = "0.1.0"\nedition = "2021"\n' >"$place/manifest"
+without_witness
 protect_tree
 
 # Each works in a fresh directory below the tree.

@@ -2,6 +2,7 @@
 # against the same without: the median ratio of nine pairs, the order within a pair changing.
 compile pwrite_loop
 head -c 64M /dev/zero >"$tree/file"
+without_witness
 protect_tree
 command_is "pwrite_loop file 200000, bare and under everwrite run, 9 pairs"
 bare() { "$place/pwrite_loop" "$tree/file" 200000; }
