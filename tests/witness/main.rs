@@ -10,4 +10,5 @@ mod mapped;
 mod moved;
 mod overwhelmed;
 mod places;
+mod programs;
 mod scene;

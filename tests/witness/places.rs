@@ -1,5 +1,6 @@
 //! Where files are: other file systems, mounts below a root.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use harness::{Place, run, skip};
@@ -114,8 +115,85 @@ fn a_mount_below_the_root() {
     holder.finish();
 }
 
+/// A subvolume has an inode table of its own, in the same file system.
+#[test]
+fn btrfs_subvolumes() {
+    let test = "btrfs_subvolumes";
+    let Some(disk) = Disk::mount(test, "btrfs", 160) else {
+        return;
+    };
+    let tree = disk.place.path().join("disk/tree");
+    let script =
+        "mkdir tree; btrfs -q subvolume create beside; btrfs -q subvolume create tree/nested";
+    run(Command::new("sh")
+        .args(["-ec", script])
+        .current_dir(disk.place.path().join("disk")))
+    .success();
+    for below in [".", "nested", "../beside"] {
+        harness::shell(&tree.join(below), TREE);
+    }
+    let pair = protecting(Place::new(), tree);
+    if !is_witnessed(test, &pair) {
+        return;
+    }
+    for below in [".", "nested", "../beside"] {
+        let mut command = writing(&pair, &["append", "append", "100"]);
+        run(command.current_dir(pair.tree.join(below))).success();
+    }
+    all_was_heard(&pair);
+}
+
+/// Where fanotify can't tell which file it is, that is said, and scans find what changed.
+#[track_caller]
+fn is_said_not_to_be_heard(place: Place, tree: PathBuf) {
+    let pair = protecting(place, tree);
+    let names = harness::wait_for("the witness says how it stands", harness::DEADLINE, || {
+        let names = pair.source.status().capture.names;
+        (names.state != "off").then_some(names)
+    });
+    assert!(!names.reason.is_empty() && names.state != "on", "{names:?}");
+    run(&mut writing(&pair, &["append", "append", "100"])).success();
+    pair.assert_mirrored();
+}
+
+/// A file system mark wants the file system's own top.
+#[test]
+fn a_root_in_a_btrfs_subvolume_is_said_not_to_be_heard() {
+    let test = "a_root_in_a_btrfs_subvolume_is_said_not_to_be_heard";
+    let Some(disk) = Disk::mount(test, "btrfs", 160) else {
+        return;
+    };
+    let tree = disk.place.path().join("disk/tree");
+    run(Command::new("btrfs")
+        .args(["-q", "subvolume", "create"])
+        .arg(&tree))
+    .success();
+    harness::shell(&tree, TREE);
+    is_said_not_to_be_heard(Place::new(), tree);
+}
+
+#[test]
+fn overlayfs_is_said_not_to_be_heard() {
+    let test = "overlayfs_is_said_not_to_be_heard";
+    let place = Place::new();
+    for name in ["lower", "upper", "work", "merged"] {
+        place.directory(name);
+    }
+    harness::shell(&place.path().join("lower"), TREE);
+    let script = "mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged";
+    let mounted = run(Command::new("sh")
+        .args(["-ec", script])
+        .current_dir(place.path()));
+    if mounted.code != Some(0) {
+        return skip(test, &mounted.stderr);
+    }
+    let tree = place.path().join("merged");
+    let _unmounted = Unmount(tree.clone());
+    is_said_not_to_be_heard(place, tree);
+}
+
 /// Unmounts when dropped.
-struct Unmount(std::path::PathBuf);
+struct Unmount(PathBuf);
 
 impl Drop for Unmount {
     fn drop(&mut self) {

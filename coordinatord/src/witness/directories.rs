@@ -1,6 +1,7 @@
 //! From the handles that fanotify tells to inodes, and whether they lie below a root.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use everwrite_protocol::local::Inode;
@@ -12,6 +13,8 @@ use crate::look::{Stat, stat_descriptor};
 
 /// Directories remembered; all are forgotten when there are more.
 const KNOWN_MAX: usize = 1 << 16;
+/// `MAX_HANDLE_SZ`, fcntl.h.
+const HANDLE_BYTES_MAX: usize = 128;
 /// Deeper than any path that a program could name.
 const DEPTH_MAX: usize = 4096;
 
@@ -63,12 +66,64 @@ fn mounts<'a>(handle: &Handle, areas: &'a [Area]) -> impl Iterator<Item = Borrow
         .map(AsFd::as_fd)
 }
 
+/// Can the handles of that file system be opened? Not on overlayfs, nor without the right to.
+pub(super) fn can_be_opened(area: &Area) -> io::Result<()> {
+    let handle = Handle {
+        file_system: area.file_system,
+        ..handle_of(area.as_fd())?
+    };
+    match open(area.as_fd(), &handle) {
+        Some(_) => Ok(()),
+        None => Err(io::Error::last_os_error()),
+    }
+}
+
+/// `name_to_handle_at(2)` of an open directory.
+fn handle_of(directory: BorrowedFd<'_>) -> io::Result<Handle> {
+    let mut words = [0u64; 1 + HANDLE_BYTES_MAX / 8];
+    words[0] = u64::from_ne_bytes(head(HANDLE_BYTES_MAX as u32, 0));
+    let mut mount = 0;
+    // SAFETY: `words` is laid out as `struct file_handle` with as much room as its first member says, and
+    // aligned more strictly; the path is an empty string.
+    let told = unsafe {
+        libc::name_to_handle_at(
+            directory.as_raw_fd(),
+            c"".as_ptr(),
+            words.as_mut_ptr().cast(),
+            &raw mut mount,
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    if told < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let number = |at: usize| {
+        bytes[at..]
+            .first_chunk()
+            .map_or(0, |four| u32::from_ne_bytes(*four))
+    };
+    let length = (number(0) as usize).min(HANDLE_BYTES_MAX);
+    Ok(Handle {
+        file_system: [0; 8],
+        kind: number(4).cast_signed(),
+        bytes: bytes[8..8 + length].to_vec(),
+    })
+}
+
+/// The first two members of `struct file_handle`.
+fn head(length: u32, kind: i32) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&length.to_ne_bytes());
+    bytes[4..].copy_from_slice(&kind.to_ne_bytes());
+    bytes
+}
+
 /// `open_by_handle_at(2)`, which needs CAP_DAC_READ_SEARCH.
 fn open(mount: BorrowedFd<'_>, handle: &Handle) -> Option<OwnedFd> {
     let length = u32::try_from(handle.bytes.len()).ok()?;
     let mut words = vec![0u64; 1 + handle.bytes.len().div_ceil(8)];
-    let head = [length.to_ne_bytes(), handle.kind.to_ne_bytes()].concat();
-    words[0] = u64::from_ne_bytes(*head.first_chunk()?);
+    words[0] = u64::from_ne_bytes(head(length, handle.kind));
     for (word, bytes) in words[1..].iter_mut().zip(handle.bytes.chunks(8)) {
         let mut padded = [0; 8];
         padded[..bytes.len()].copy_from_slice(bytes);

@@ -90,8 +90,8 @@ pub(super) fn reason(error: &io::Error) -> String {
         Some(libc::EINVAL | libc::ENOSYS) => {
             format!("this kernel's fanotify does not tell names (Linux 5.17 does): {error}")
         }
-        Some(libc::EOPNOTSUPP | libc::EXDEV | libc::ENODEV) => {
-            format!("this file system does not support fanotify: {error}")
+        Some(libc::EOPNOTSUPP | libc::EXDEV | libc::ENODEV | libc::ESTALE) => {
+            format!("this file system can't tell fanotify which file it is (overlayfs, and subvolumes of btrfs): {error}")
         }
         _ => error.to_string(),
     }

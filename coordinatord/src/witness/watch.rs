@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::Settings;
 use super::area::{Area, are_the_same, areas_of};
+use super::directories;
 use super::hear::Hearing;
 use super::names::{self, NameWatch};
 use super::report::{ABSENT, OFF, PARTIAL, UNAVAILABLE, WATCHING, WitnessReport};
@@ -171,6 +172,7 @@ impl Watch {
             let marked = match &self.names {
                 Ok(names) => names
                     .mark(area.as_fd(), !ranges)
+                    .and_then(|()| directories::can_be_opened(area))
                     .map_err(|error| names::reason(&error)),
                 Err(reason) => Err(reason.clone()),
             };
