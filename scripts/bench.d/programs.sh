@@ -12,6 +12,21 @@ git -C "$place/origin" -c user.name=bench -c user.email=bench@example.org commit
 awk 'BEGIN { print "create table t (a integer primary key, b text);"
   for (i = 0; i < 10000; i++) print "begin; insert into t (b) values (hex(randomblob(50))); commit;" }' >"$place/load.sql"
 printf '[package]\nname = "small"\nversion = "0.1.0"\nedition = "2021"\n' >"$place/manifest"
+# A database to be copied, where PostgreSQL is installed. It does not run as root.
+postgresql=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
+as_postgres() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
+with_postgresql() { as_postgres env PATH="$postgresql:$PATH" PGHOST="$PWD" bash -ec "$1"; }
+make_cluster() {
+  mkdir "$place/database"
+  [ "$(id -u)" != 0 ] || { chmod 711 "$place" "$tree" "$EVERWRITE_HOME"; chown postgres "$place/database"; }
+  cd "$place/database"
+  with_postgresql 'initdb -D data -A trust -U bench >/dev/null
+    pg_ctl -D data -o "-k $PWD -c listen_addresses=" -w -l log start
+    pgbench -q -i -s 5 -U bench postgres; pg_ctl -D data -m fast -w stop' >/dev/null 2>&1
+}
+export -f as_postgres with_postgresql
+export postgresql
+[ -z "$postgresql" ] || (make_cluster) || fail "no PostgreSQL cluster could be made"
 without_witness
 protect_tree
 
@@ -23,8 +38,15 @@ cargo_build() {
   mkdir -p small/src && cp "$place/manifest" small/Cargo.toml && echo 'fn main() { println!("{}", 6 * 7) }' >small/src/main.rs
   cd small && CARGO_TARGET_DIR=target cargo build --offline --quiet
 }
+# The server is a child like the others, so that its time counts.
+pgbench_run() {
+  [ "$(id -u)" != 0 ] || chown postgres .
+  with_postgresql 'cp -a "$place/database/data" data; chmod 700 data
+    postgres -D data -k "$PWD" -c listen_addresses= 2>log & until pg_isready -q; do sleep 0.05; done
+    pgbench -n -c 2 -t 2000 -U bench postgres >/dev/null; pg_ctl -D data -m fast -w stop >/dev/null; wait'
+}
 export place
-export -f tar_x git_checkout sqlite_load cargo_build
+export -f pgbench_run tar_x git_checkout sqlite_load cargo_build
 
 # Prints user and system time of a command in milliseconds.
 cpu_of() {
@@ -38,7 +60,9 @@ bare() { cpu_of bash -c "$1"; }
 # The launcher's own time is not the program's.
 shimmed() { cpu_of env LD_PRELOAD="$EVERWRITE_SHIM" EVERWRITE_RUN="$EVERWRITE_HOME/run" bash -c "$1"; }
 
-for work in tar_x git_checkout sqlite_load cargo_build; do
+works=(tar_x git_checkout sqlite_load cargo_build)
+[ -z "$postgresql" ] || works+=(pgbench_run)
+for work in "${works[@]}"; do
   (mkdir "$place/first" && cd "$place/first" && bash -c $work && rm -rf "$place/first") || fail "$work does not work"
   for pair in 1 2 3 4 5 6 7; do
     if [ $((pair % 2)) = 0 ]; then b=$(bare $work) s=$(shimmed $work); else s=$(shimmed $work) b=$(bare $work); fi
