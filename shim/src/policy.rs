@@ -67,10 +67,16 @@ pub(crate) fn epoch() -> u64 {
 #[inline(always)]
 pub(crate) fn watches(page: &PolicyPage, device: u64) -> bool {
     let count = page.device_count.load(Relaxed) as usize;
-    page.devices
-        .iter()
-        .take(count)
-        .any(|watched| watched.load(Relaxed) == device)
+    // A plain loop, as this is on the path of every write: most often one round.
+    for (at, watched) in page.devices.iter().enumerate() {
+        if at >= count {
+            return false;
+        }
+        if watched.load(Relaxed) == device {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether the coordinator gave a sign of life lately. If not, sees to it that a page which a new
