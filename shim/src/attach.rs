@@ -76,9 +76,15 @@ pub(crate) enum Absence {
 /// The lane of this process, made when first needed.
 #[inline(always)]
 pub(crate) fn lane(page: &PolicyPage) -> Result<Lane, Absence> {
+    known_lane(page).map_or_else(|| attach(page), Ok)
+}
+
+/// The lane of this process, if it has one.
+#[inline(always)]
+pub(crate) fn known_lane(page: &PolicyPage) -> Option<Lane> {
     match process::known_state().and_then(in_force) {
-        Some((lane, epoch)) if epoch == page.epoch.load(Relaxed) => Ok(lane),
-        _ => attach(page),
+        Some((lane, epoch)) if epoch == page.epoch.load(Relaxed) => Some(lane),
+        _ => None,
     }
 }
 

@@ -296,7 +296,8 @@ fn finish(known: &Known, provable: bool) {
     if !run.is_open() || !run.hold() {
         return;
     }
-    let lane = attach::lane(page).ok();
+    // A `fork` child has its parent's run, but not the lane, and nothing to say of it in one of its own.
+    let lane = attach::known_lane(page);
     if let Some(lane) = lane.filter(|lane| run.belongs_to(*lane, known)) {
         match run.take_slot(lane) {
             Some(taken) => {

@@ -49,6 +49,19 @@ os._exit(0)";
     ear.hears_all_of(|ear| drop(run(ear.command("python3").arg("-c").arg(script)).success()));
 }
 
+/// A child that only ends has nothing to say of what its parent writes to.
+#[test]
+fn a_child_ends_with_a_file_that_its_parent_writes_to() {
+    let script = "import os, sys; fd = os.open('a', os.O_WRONLY | os.O_CREAT)
+os.write(fd, b'one')
+if os.fork() == 0: sys.exit()
+os.wait()
+if os.fork() == 0: os.close(fd); os._exit(0)
+os.wait(); os.write(fd, b'two')";
+    let mut ear = Ear::new();
+    ear.hears_all_of(|ear| drop(run(ear.command("python3").arg("-c").arg(script)).success()));
+}
+
 #[test]
 fn who_it_was_is_known() {
     let mut ear = Ear::new();
