@@ -1,5 +1,6 @@
 //! Everything that depends on the processor: system calls, thread-local storage, weak symbols, the
-//! kernel's numbers and its `struct stat`. One file per processor, each with the same names.
+//! kernel's numbers and its `struct stat`. One file per processor, and one for its numbers,
+//! each with the same names.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
