@@ -89,6 +89,10 @@ pub(crate) enum Call {
     NameUsers,
     /// Makes the file by which changes of passwords are kept apart.
     LockPasswords,
+    /// Writes the file that holds the host's number.
+    NumberHost,
+    /// Writes the profile of the program.
+    WriteProfile,
     /// Allocates, punches or zeroes a range.
     Allocate {
         file: Argument,
@@ -444,6 +448,8 @@ fn before_name(call: Call, words: Arguments<'_>, pending: &mut Pending) {
         Call::Spawn => pending.then = Then::Spawned(words.word(2)),
         Call::ForgetChild => spawn::forget(words.word(0)),
         Call::Bind => names::bind(words.word(1), words.word(2), pending),
+        Call::NumberHost => names::rewrite(c"/etc/hostid", pending),
+        Call::WriteProfile => names::rewrite(c"gmon.out", pending),
         Call::LockPasswords => names::create(At::here(c"/etc/.pwd.lock".as_ptr()), pending),
         Call::OpenStream { closes } => {
             let closes = words.memory(closes).cast_mut();

@@ -23,6 +23,11 @@ pub(crate) fn create(at: At, pending: &mut Pending) {
     one_name(at, NameChange::Created, pending);
 }
 
+/// libc makes this file or writes it anew, past every hook: all of it is to be looked at.
+pub(crate) fn rewrite(path: &'static CStr, pending: &mut Pending) {
+    one_name(At::here(path.as_ptr()), NameChange::Arrived, pending);
+}
+
 pub(crate) fn link(old: At, new: At, pending: &mut Pending) {
     let Some(page) = policy::active() else { return };
     let change = match place::name(page, old) {
@@ -162,11 +167,19 @@ pub(crate) fn open_in_child(actions: usize, at: At, flags: c_int, pending: &mut 
     let Some(page) = policy::active() else { return };
     open_to_change(page, at, flags, pending);
     pending.then = Then::Nothing;
-    match place::name(page, at) {
+    let place = place::name(page, at);
+    if !matches!(place, Place::Nothing) {
         // SAFETY: the kernel has just read the path.
-        _ if spawn::moves(actions) && unsafe { *at.path } != b'/' as c_char => {
-            spawn::remember_anywhere(actions);
+        let relative = unsafe { *at.path } != b'/' as c_char;
+        if relative && spawn::moves(actions) {
+            return spawn::remember_anywhere(actions);
         }
+        if relative {
+            // Where that leads is decided when the child is started.
+            spawn::remember_here(actions);
+        }
+    }
+    match place {
         Place::Watched(Named { directory, .. }) => {
             let file = place::file(page, at, 0).filter(|_| flags & O_TRUNC != 0);
             let file = file.filter(|file| file.inode.device == directory.device);

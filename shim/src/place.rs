@@ -142,6 +142,15 @@ fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
     path.split_at_checked(start).unwrap_or((b"", path))
 }
 
+/// The working directory; inode 0 when the kernel does not tell.
+pub(crate) fn here() -> Inode {
+    let unknown = Inode {
+        device: 0,
+        inode: 0,
+    };
+    inode_of(AT_FDCWD, b"").unwrap_or(unknown)
+}
+
 /// The directory that `prefix` leads to.
 #[inline(never)]
 fn inode_of(directory: c_int, prefix: &[u8]) -> Result<Inode, Errno> {

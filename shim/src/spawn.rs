@@ -13,7 +13,7 @@ use everwrite_protocol::local::segment::operation;
 use everwrite_protocol::local::{FileModification, Inode, NameChange, PolicyPage};
 
 use crate::range::{self, Change, File};
-use crate::{message, policy};
+use crate::{message, place, policy};
 
 /// Actions that are remembered at once.
 const ACTIONS: usize = 16;
@@ -37,6 +37,8 @@ const OPENS: u32 = 0;
 const MOVES: u32 = 1;
 /// Opens something, no telling where.
 const OPENS_ANYWHERE: u32 = 2;
+/// Opens by paths that begin at this directory, unless the program has gone to another since.
+const OPENS_FROM_HERE: u32 = 3;
 
 // SAFETY: all-zero is a valid, free action: it is made of integers.
 static REMEMBERED: [Action; ACTIONS] = unsafe { core::mem::zeroed() };
@@ -45,7 +47,16 @@ static FORGOTTEN: AtomicU32 = AtomicU32::new(0);
 
 /// A name in `directory` will be made by a child of `list`, or `file` cut short.
 pub(crate) fn remember(list: usize, directory: Inode, file: Option<File>) {
-    add(list, OPENS, |action| {
+    remember_at(list, OPENS, directory, file);
+}
+
+/// A child of `list` will open something by a path that begins at the working directory.
+pub(crate) fn remember_here(list: usize) {
+    remember_at(list, OPENS_FROM_HERE, place::here(), None);
+}
+
+fn remember_at(list: usize, kind: u32, directory: Inode, file: Option<File>) {
+    add(list, kind, |action| {
         let (inode, birth) = file.map_or((0, 0), |file| (file.inode.inode, file.birth));
         action.device.store(directory.device, Relaxed);
         action.directory.store(directory.inode, Relaxed);
@@ -109,17 +120,26 @@ impl Action {
     fn tell(&self, page: &PolicyPage) {
         match self.kind.load(Relaxed) {
             OPENS => self.tell_opened(page),
-            OPENS_ANYWHERE => message::tell(page, &FileModification::Anywhere),
-            _ => {}
+            MOVES => {}
+            OPENS_FROM_HERE if self.is_from_here() => {}
+            _ => message::tell(page, &FileModification::Anywhere),
+        }
+    }
+
+    fn is_from_here(&self) -> bool {
+        let here = place::here();
+        here.inode != 0 && self.directory() == here
+    }
+
+    fn directory(&self) -> Inode {
+        Inode {
+            device: self.device.load(Relaxed),
+            inode: self.directory.load(Relaxed),
         }
     }
 
     fn tell_opened(&self, page: &PolicyPage) {
-        let device = self.device.load(Relaxed);
-        let directory = Inode {
-            device,
-            inode: self.directory.load(Relaxed),
-        };
+        let directory = self.directory();
         let some_name = FileModification::Name {
             directory,
             name: b"",
@@ -127,7 +147,7 @@ impl Action {
         };
         message::tell(page, &some_name);
         let inode = Inode {
-            device,
+            device: directory.device,
             inode: self.file.load(Relaxed),
         };
         if inode.inode != 0 {

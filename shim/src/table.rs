@@ -101,6 +101,10 @@ hooks! { LIST:
     mkdtemp -> Pointer = CreateTemporaryDirectory;
     bind -> Int = Bind;
     lckpwdf -> Int = LockPasswords;
+    sethostid -> Int = NumberHost;
+    // Of programs compiled with -pg, at their end. With GMON_OUT_PREFIX the file has another name: that
+    // is left to the witness and the scan.
+    _mcleanup -> Void = WriteProfile;
 
     // Openings and closings.
     open | open64 | __open | __open64 -> Int = Open { path: here(0), flags: 1 };

@@ -49,6 +49,8 @@ int __open64_2(const char *, int);
 int __openat_2(int, const char *, int);
 int __openat64_2(int, const char *, int);
 int __close(int);
+void monstartup(unsigned long, unsigned long);
+void _mcleanup(void);
 int pivot_root(const char *, const char *);
 void __backtrace_symbols_fd(void *const *, int, int);
 int __dup2(int, int);
@@ -142,6 +144,8 @@ C(syscall_io_submit, int f = new_file(); struct iocb b = {.aio_fildes = f, .aio_
 C(users, mount_at("var", "/var/log"); mount_at("run", "/run"); make("var/wtmp"); make("run/utmp"); struct utmpx x = {.ut_type = USER_PROCESS, .ut_line = "tty9"}; struct utmp u = {.ut_type = USER_PROCESS, .ut_line = "tty9"}; logwtmp("a", "b", "c"); login(&u); MUST_NOT_NULL(pututxline(&x)); logout("tty9")) \
 C(users_elsewhere, make("new"); struct utmpx x = {.ut_type = USER_PROCESS, .ut_line = "tty9"}; struct utmp u = {.ut_type = USER_PROCESS, .ut_line = "tty8"}; MUST(utmpname("new")); MUST_NOT_NULL(pututline(&u)); MUST(utmpxname("new")); MUST_NOT_NULL(pututxline(&x))) \
 C(lckpwdf, mount_at("etc", "/etc"); MUST(lckpwdf()); MUST(ulckpwdf())) \
+C(sethostid, mount_at("etc", "/etc"); MUST(sethostid(0x12345678)); MUST(sethostid(0x5abcdef0))) \
+C(profile, static char text[4096]; monstartup((long)text, (long)text + sizeof text); _mcleanup(); monstartup((long)text, (long)text + sizeof text / 2); _mcleanup()) \
 C(accounts, struct utmpx x = {.ut_type = USER_PROCESS}; struct utmp u = {.ut_type = USER_PROCESS}; MUST(close(new_file())); updwtmp("new", &u); updwtmpx("new", &x)) \
 C(psiginfo, to_stderr(); siginfo_t s = {.si_signo = SIGINT}; psiginfo(&s, "text"); psignal(SIGINT, "text")) \
 C(herror, to_stderr(); h_errno = HOST_NOT_FOUND; herror("text"); errno = ENOENT; perror("text")) \
@@ -226,6 +230,8 @@ C(spawn, posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); posix_
 C(spawn_now, posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); posix_spawn_file_actions_addopen(&a, 1, "late/new", O_WRONLY | O_CREAT, 0600); pid_t p; MUST(mkdir("late", 0700)); spawned(posix_spawn(&p, "/bin/sh", &a, NULL, echo, environ), &p)) \
 C(spawn_elsewhere, posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); MUST(posix_spawn_file_actions_addchdir_np(&a, "dir")); posix_spawn_file_actions_addopen(&a, 1, "new", O_WRONLY | O_CREAT, 0600); posix_spawn_file_actions_addopen(&a, 2, "/dev/null", O_WRONLY | O_CREAT, 0600); pid_t p; spawned(posix_spawnp(&p, "sh", &a, NULL, echo, environ), &p); posix_spawn_file_actions_destroy(&a)) \
 C(spawn_elsewhere_by_descriptor, posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); MUST(posix_spawn_file_actions_addfchdir_np(&a, open("dir", O_RDONLY))); posix_spawn_file_actions_addopen(&a, 1, "new", O_WRONLY | O_CREAT, 0600); pid_t p; spawned(posix_spawnp(&p, "sh", &a, NULL, echo, environ), &p); posix_spawn_file_actions_destroy(&a)) \
+C(spawn_from_elsewhere, posix_spawn_file_actions_t a, b; posix_spawn_file_actions_init(&a); posix_spawn_file_actions_init(&b); posix_spawn_file_actions_addopen(&a, 1, "new", O_WRONLY | O_CREAT, 0600); int f = open(".", O_RDONLY); pid_t p; MUST(chdir("dir")); spawned(posix_spawnp(&p, "sh", &a, NULL, echo, environ), &p); \
+    MUST(chdir("/")); posix_spawn_file_actions_addopen(&b, 1, "new2", O_WRONLY | O_CREAT, 0600); MUST(fchdir(f)); spawned(posix_spawnp(&p, "sh", &b, NULL, echo, environ), &p)) \
 C(spawn_many, pid_t p; for (int i = 0; i < 3; i++) { posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); char n[20]; for (int k = 0; k < 12; k++) { sprintf(n, "new-%d-%d", i, k); posix_spawn_file_actions_addopen(&a, k + 3, n, O_WRONLY | O_CREAT, 0600); } spawned(posix_spawnp(&p, "sh", &a, NULL, echo, environ), &p); if (i) posix_spawn_file_actions_destroy(&a); }) \
 C(spawn_pidfd, int (*x)(int *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const[], char *const[]) = optional("libc.so.6", "pidfd_spawn"), (*y)() = optional("libc.so.6", "pidfd_spawnp"); posix_spawn_file_actions_t a; posix_spawn_file_actions_init(&a); posix_spawn_file_actions_addopen(&a, 1, "new", O_WRONLY | O_CREAT, 0600); int p; must(x(&p, "/bin/sh", &a, NULL, echo, environ) == 0, "spawn"); wait(NULL); must(y(&p, "sh", &a, NULL, echo, environ) == 0, "spawn"); wait(NULL)) \
 C(chroot, if (chroot(".")) exit(77); int f = new_file(); MUST(write(f, "inside", 6)); MUST(mkdir("/new2", 0700))) \
