@@ -11,3 +11,12 @@ pub fn wall_clock() -> Timestamp {
         i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
     }))
 }
+
+/// Names this boot of the machine: another number after each. 0 where it can't be told.
+pub fn boot() -> u64 {
+    let id = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    blake3::hash(&id)
+        .as_bytes()
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}

@@ -127,6 +127,8 @@ const NEXT_FILE: &str = "next_file";
 const SENT: &str = "sent";
 const STORED: &str = "stored";
 const SETTLED: &str = "settled";
+const ON_DISK: &str = "on_disk";
+const BOOT: &str = "boot";
 
 /// WAL with `synchronous = NORMAL`: a killed process loses nothing; a power loss may take the last
 /// transactions, all or none of each, and the receiver's answer then shows that the index is behind.

@@ -6,7 +6,7 @@ use everwrite_protocol::wire::{Kind, TreeEntry};
 use rusqlite::params;
 
 use super::rows::{SUSPECT, kind_number};
-use super::{FileRow, Index, NEXT_FILE, SENT, SETTLED, STORED};
+use super::{BOOT, FileRow, Index, NEXT_FILE, ON_DISK, SENT, SETTLED, STORED};
 
 impl Index {
     /// Begins the transaction of the next batch and gives its number.
@@ -140,16 +140,27 @@ impl Index {
         self.set_meta(SETTLED, sequence.0)
     }
 
-    /// After a crash: a file that changed shortly before may have been written again before it was
-    /// looked at, by a write whose hint is lost; its times then hide that write. Such files are
-    /// compared whatever their times say.
-    pub fn suspect_unsettled(&mut self) -> Result<()> {
-        let settled = self.meta(SETTLED)?.unwrap_or(0);
+    /// What batches up to `sequence` hold is on this machine's own disk by now.
+    pub fn mark_on_disk(&mut self, sequence: SequenceNumber) -> Result<()> {
+        self.set_meta(ON_DISK, sequence.0)
+    }
+
+    /// After a gap: a file that changed shortly before may not be what its times say, and is compared.
+    /// After a crash of ours it may have been written again before it was looked at, by a write whose
+    /// hint is lost. After another `boot` the disk may have lost what it had not written: then the
+    /// receiver is ahead of it.
+    pub fn suspect_recent(&mut self, boot: u64) -> Result<()> {
+        let same_boot = self.meta(BOOT)? == Some(boot);
+        let trusted = self.meta(if same_boot { SETTLED } else { ON_DISK })?;
         self.database.execute(
             "UPDATE file SET changed = ?2 WHERE sequence > ?1 AND kind = ?3",
-            params![settled.cast_signed(), SUSPECT.0, kind_number(Kind::Regular)],
+            params![
+                trusted.unwrap_or(0).cast_signed(),
+                SUSPECT.0,
+                kind_number(Kind::Regular)
+            ],
         )?;
-        Ok(())
+        self.set_meta(BOOT, boot)
     }
 
     /// Takes back every batch after `stored`: the receiver never got them. Files that they changed

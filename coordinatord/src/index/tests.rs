@@ -144,14 +144,34 @@ fn a_file_made_and_removed_since_leaves_no_trace() {
     assert!(bench.index.children(root).unwrap().is_empty());
 }
 
+const BOOT: u64 = 7;
+
 #[test]
 fn only_what_changed_since_it_settled_is_suspect() {
     let mut bench = Bench::new();
+    bench.index.suspect_recent(BOOT).unwrap();
     let early = bench.add(FileId::TOP, "early", 1);
     let settled = bench.index.sent().unwrap();
     bench.index.mark_settled(settled).unwrap();
     let late = bench.add(FileId::TOP, "late", 2);
-    bench.index.suspect_unsettled().unwrap();
+    bench.index.suspect_recent(BOOT).unwrap();
     assert!(!bench.index.file(early).unwrap().unwrap().is_suspect());
     assert!(bench.index.file(late).unwrap().unwrap().is_suspect());
+}
+
+#[test]
+fn after_another_boot_what_the_disk_may_not_have_written_is_suspect() {
+    let mut bench = Bench::new();
+    bench.index.suspect_recent(BOOT).unwrap();
+    let written = bench.add(FileId::TOP, "written", 1);
+    let on_disk = bench.index.sent().unwrap();
+    bench.index.mark_on_disk(on_disk).unwrap();
+    let settled = bench.add(FileId::TOP, "settled", 2);
+    let sent = bench.index.sent().unwrap();
+    bench.index.mark_settled(sent).unwrap();
+    bench.index.suspect_recent(BOOT).unwrap();
+    assert!(!bench.index.file(settled).unwrap().unwrap().is_suspect());
+    bench.index.suspect_recent(BOOT + 1).unwrap();
+    assert!(!bench.index.file(written).unwrap().unwrap().is_suspect());
+    assert!(bench.index.file(settled).unwrap().unwrap().is_suspect());
 }

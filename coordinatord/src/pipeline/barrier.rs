@@ -210,6 +210,11 @@ impl Pipeline {
         if let Err(error) = self.state.index.mark_settled(sent) {
             tracing::warn!(%error, "the index could not be marked settled");
         }
+        if let Some(written) = self.written_back.settled(sent, Instant::now())
+            && let Err(error) = self.state.index.mark_on_disk(written)
+        {
+            tracing::warn!(%error, "the index could not be marked to be on disk");
+        }
         if listed {
             self.end_check_scan();
         }

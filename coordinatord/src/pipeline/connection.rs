@@ -5,6 +5,7 @@ use everwrite_protocol::ids::{FileId, SequenceNumber};
 use everwrite_protocol::wire::{Answer, Query};
 
 use super::Pipeline;
+use crate::clock::boot;
 use crate::network_backup::UplinkEvent;
 use crate::reconcile::{Scan, ScanReason};
 
@@ -140,7 +141,7 @@ impl Pipeline {
 
     /// Compares everything: nobody knows what happened while nobody listened.
     fn catch_up(&mut self) -> Result<()> {
-        self.state.index.suspect_unsettled()?;
+        self.state.index.suspect_recent(boot())?;
         let mark = self.state.queue.scan_mark(std::time::Instant::now());
         for row in self.state.index.staged()? {
             self.state

@@ -16,6 +16,7 @@ mod connection;
 mod report;
 mod state_word;
 mod tick;
+mod written_back;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use crate::schedule::{PaceLimits, ScheduleManager, ScheduleProcessor, Window};
 
 use barrier::Waiting;
 use connection::Connection;
+use written_back::WrittenBack;
 
 /// Everything that can happen to a pipeline.
 pub enum Event {
@@ -145,6 +147,7 @@ pub struct Pipeline {
     wants_closing_cut: bool,
     last_scan_end: Option<(Instant, Timestamp)>,
     last_scan_cost: Duration,
+    written_back: WrittenBack,
     misses: u64,
     batches_stored: u64,
     failure: Option<String>,
@@ -359,6 +362,7 @@ impl Pipeline {
             wants_closing_cut: false,
             last_scan_end: None,
             last_scan_cost: Duration::ZERO,
+            written_back: WrittenBack::default(),
             misses: 0,
             batches_stored: 0,
             failure: None,
