@@ -10,10 +10,12 @@
 //!   what changed ([`mod@read`]), compares what is not known to have changed ([`delta`]) and gathers
 //!   commands ([`batch`]);
 //! - [`network_backup`] sends batches and hears what is stored;
+//! - [`account`] keeps count of who told of what, of what was missed, and of disasters;
 //! - [`pipeline`] is the loop around all this for one receiver, [`reconcile`] the net below it;
 //! - [`run`] starts it all; [`control`] serves the API; [`cli`] is the command line; [`config`] and
 //!   [`exclude`] hold what people have decided.
 
+pub mod account;
 pub mod batch;
 pub mod cli;
 pub mod clock;

@@ -1,6 +1,12 @@
 //! Daemon ↔ command line: the structures of `/api/v1`, as JSON.
 
+mod account;
+
 use serde::{Deserialize, Serialize};
+
+pub use account::{
+    AcknowledgeAnswer, AcknowledgeRequest, Burst, Changes, Lately, Miss, MissCause, ProgramChanges,
+};
 
 use crate::ids::{SequenceNumber, Timestamp};
 
@@ -66,6 +72,9 @@ pub struct Status {
     pub uplink: UplinkStatus,
     /// All lines, one per receiver.
     pub uplinks: Vec<UplinkStatus>,
+    /// What looked like a disaster in the last day and nobody has acknowledged, the newest first.
+    #[serde(default)]
+    pub bursts: Vec<Burst>,
 }
 
 /// The switch.
@@ -140,6 +149,12 @@ pub struct Capture {
     pub names: NamesCapture,
     /// The reconcile scan.
     pub scan: ScanCapture,
+    /// Changes since start, by who had announced them.
+    #[serde(default)]
+    pub changes: Changes,
+    /// The same of the last hour and day, whoever was started when.
+    #[serde(default)]
+    pub lately: Lately,
 }
 
 /// The shim's part.
@@ -371,11 +386,21 @@ pub struct PairAnswer {
 }
 
 /// `GET /api/v1/coverage`: who tells of its changes now.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Coverage {
     /// The processes that have a segment. A program attaches at its first change on a file system with
     /// protected files.
+    #[serde(default)]
     pub attached: Vec<AttachedProcess>,
+    /// Who sees what, in figures.
+    #[serde(default)]
+    pub capture: Capture,
+    /// Changes since start, by program.
+    #[serde(default)]
+    pub programs: Vec<ProgramChanges>,
+    /// The misses of the last day, the newest first; at most 500 for each receiver.
+    #[serde(default)]
+    pub misses: Vec<Miss>,
 }
 
 /// A process that has a segment.

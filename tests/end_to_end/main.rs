@@ -3,7 +3,9 @@
 //! Whatever happens, a test ends the same way: tree and mirror are equal to rsync, to a walk that looks
 //! at what rsync does not, and to `verify` of both sides ([`harness::Pair::assert_mirrored`]).
 
+mod account;
 mod brakes;
+mod bursts;
 mod commands;
 mod connection;
 mod embedded;

@@ -96,6 +96,17 @@ impl Source {
         self.files.ready(&mut self.daemon);
     }
 
+    /// Starts it again with these lines (TOML tables) at the end of its configuration.
+    #[track_caller]
+    pub fn configure(&mut self, lines: &str) {
+        self.daemon.terminate();
+        let path = self.files.home.join("config.toml");
+        let mut config = std::fs::read_to_string(&path).unwrap_or_default();
+        config.push_str(&format!("\n{lines}\n"));
+        std::fs::write(&path, config).expect("write the configuration");
+        self.start_again();
+    }
+
     /// `everwrite ARGUMENTS`, to its end.
     #[track_caller]
     pub fn everwrite<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Outcome {

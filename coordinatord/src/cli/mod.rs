@@ -3,8 +3,10 @@
 //! Commands about the present ask the daemon; commands about the past ask the receiver, so that
 //! they work when the coordinator is dead. Exit codes and what `--json` prints are contracts.
 
+mod accounted;
 mod archive;
 mod blind_spot;
+mod bursts;
 mod checkup;
 mod commands;
 mod content;
@@ -12,6 +14,7 @@ mod context;
 mod failures;
 mod history_diff;
 mod initial_copy;
+mod missed;
 mod place;
 mod preloading;
 mod remote_history;
@@ -72,6 +75,7 @@ enum Command {
     Verify(verify::Verify),
     Preload(preload::Preload),
     Coverage(coverage::Coverage),
+    Acknowledge(acknowledge::Acknowledge),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
 }
@@ -135,6 +139,7 @@ impl Command {
             Self::Verify(command) => command.run(context).await,
             Self::Preload(command) => command.run(context).await,
             Self::Coverage(command) => command.run(context).await,
+            Self::Acknowledge(command) => command.run(context).await,
             Self::Explain(command) => command.run(context).await,
             Self::Doctor(command) => command.run(context).await,
         }

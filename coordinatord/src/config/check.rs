@@ -1,5 +1,6 @@
 //! Raw → checked. Every rule that a configuration must keep is here, so that nothing else checks.
 
+use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 
 use everwrite_protocol::control::PathText;
@@ -7,15 +8,17 @@ use everwrite_protocol::ids::{InvalidName, Name};
 use everwrite_protocol::wire::{FINGERPRINT_BYTES, Fingerprint};
 use ignore::gitignore::GitignoreBuilder;
 
-use super::checked::{Config, Place, RPO_MS_DEFAULT, RPO_MS_MIN, Receiver, Root, Scan, Schedule};
+use super::checked::{
+    Brakes, Config, Place, RPO_MS_DEFAULT, RPO_MS_MIN, Receiver, Root, Scan, Schedule,
+};
 use super::problem::Problem;
-use super::raw::{RawConfig, RawReceiver, RawRoot, RawScan, RawSchedule, RawWitness};
+use super::raw::{RawBrakes, RawConfig, RawReceiver, RawRoot, RawScan, RawSchedule, RawWitness};
 use crate::witness;
 
 /// Longest interval that can be asked for, milliseconds.
 const INTERVAL_MS_LIMIT: u64 = 60_000;
 /// Smallest and largest ring of events, KiB.
-const RING_KIB_LIMITS: std::ops::RangeInclusive<u64> = 4..=1 << 20;
+const RING_KIB_LIMITS: RangeInclusive<u64> = 4..=1 << 20;
 
 impl TryFrom<RawConfig> for Config {
     type Error = Problem;
@@ -25,6 +28,7 @@ impl TryFrom<RawConfig> for Config {
             schedule: schedule(raw.schedule)?,
             scan: scan(raw.scan),
             witness: witness(raw.witness)?,
+            brakes: brakes(raw.brakes)?,
             exclude: patterns(raw.exclude)?,
             ..Self::default()
         };
@@ -261,5 +265,30 @@ fn witness(raw: RawWitness) -> Result<witness::Settings, Problem> {
         enabled: raw.enabled.unwrap_or(default.enabled),
         ebpf: raw.ebpf.unwrap_or(default.ebpf),
         ring_bytes: (ring_kib << 10) as u32,
+    })
+}
+
+fn brakes(raw: RawBrakes) -> Result<Brakes, Problem> {
+    let default = Brakes::default();
+    let checked = |key, value: Option<u64>, default, range: RangeInclusive<u64>, told| {
+        let value = value.unwrap_or(default);
+        let good = range.contains(&value).then_some(value);
+        good.ok_or(Problem::Range {
+            key,
+            value,
+            range: told,
+        })
+    };
+    let (percent, seconds) = (default.burst_percent, default.burst_s);
+    Ok(Brakes {
+        burst_files: raw.burst_files.unwrap_or(default.burst_files),
+        burst_percent: checked(
+            "burst_percent",
+            raw.burst_percent,
+            percent,
+            0..=99,
+            "0 to 99",
+        )?,
+        burst_s: checked("burst_s", raw.burst_s, seconds, 1..=3600, "1 to 3600")?,
     })
 }

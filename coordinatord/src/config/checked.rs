@@ -1,9 +1,11 @@
 //! The configuration once it is known to be right: what the rest of the source works with.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use everwrite_protocol::wire::Fingerprint;
 
+use crate::account::Limits;
 use crate::network_backup::Target;
 use crate::witness;
 
@@ -22,6 +24,8 @@ pub struct Config {
     pub scan: Scan,
     /// What listens in the kernel.
     pub witness: witness::Settings,
+    /// When deletes and overwrites look like a disaster.
+    pub brakes: Brakes,
 }
 
 /// A destination.
@@ -103,6 +107,17 @@ pub struct Scan {
     pub interval_s: u64,
 }
 
+/// How much one process may delete or overwrite before it is told of as a burst.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Brakes {
+    /// At least so many files; 0: nothing is a burst.
+    pub burst_files: u64,
+    /// And more than this part of the root's files, in percent.
+    pub burst_percent: u64,
+    /// Within so many seconds.
+    pub burst_s: u64,
+}
+
 /// Promise of a root that names none, milliseconds.
 pub const RPO_MS_DEFAULT: u64 = 1_000;
 /// Shortest promise that can be asked for, milliseconds.
@@ -120,6 +135,27 @@ impl Default for Schedule {
 impl Default for Scan {
     fn default() -> Self {
         Self { interval_s: 60 }
+    }
+}
+
+impl Default for Brakes {
+    fn default() -> Self {
+        Self {
+            burst_files: 500,
+            burst_percent: 25,
+            burst_s: 60,
+        }
+    }
+}
+
+impl Brakes {
+    /// As the account takes them.
+    pub fn limits(self) -> Limits {
+        Limits {
+            files: self.burst_files,
+            percent: self.burst_percent,
+            window: Duration::from_secs(self.burst_s),
+        }
     }
 }
 

@@ -16,7 +16,9 @@ mod source_id;
 mod switch;
 
 pub use change::absolute_destination;
-pub use checked::{Config, Place, RPO_MS_DEFAULT, RPO_MS_MIN, Receiver, Root, Scan, Schedule};
+pub use checked::{
+    Brakes, Config, Place, RPO_MS_DEFAULT, RPO_MS_MIN, Receiver, Root, Scan, Schedule,
+};
 pub use file::replace;
 pub use lock::{HomeLock, LockError};
 pub use paths::{HOME_VARIABLE, Paths};

@@ -66,6 +66,7 @@ impl Paths {
         make_directory(&self.state, 0o700)?;
         make_directory(&self.identity_dir(), 0o700)?;
         make_directory(&self.state.join("index"), 0o700)?;
+        make_directory(&self.state.join("account"), 0o700)?;
         make_directory(&self.run, 0o755)
     }
 
@@ -99,6 +100,13 @@ impl Paths {
         let mut file = OsString::from(receiver);
         file.push(".db");
         self.state.join("index").join(file)
+    }
+
+    /// What was counted and missed on the way to one receiver.
+    pub fn account(&self, receiver: &str) -> PathBuf {
+        let mut file = OsString::from(receiver);
+        file.push(".json");
+        self.state.join("account").join(file)
     }
 
     /// The switch, which survives a restart.

@@ -12,6 +12,7 @@ pub(super) struct RawConfig {
     pub(super) schedule: RawSchedule,
     pub(super) scan: RawScan,
     pub(super) witness: RawWitness,
+    pub(super) brakes: RawBrakes,
     pub(super) receivers: Vec<RawReceiver>,
     pub(super) roots: Vec<RawRoot>,
 }
@@ -55,4 +56,12 @@ pub(super) struct RawWitness {
     pub(super) enabled: Option<bool>,
     pub(super) ebpf: Option<bool>,
     pub(super) ring_kib: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawBrakes {
+    pub(super) burst_files: Option<u64>,
+    pub(super) burst_percent: Option<u64>,
+    pub(super) burst_s: Option<u64>,
 }

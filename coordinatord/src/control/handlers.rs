@@ -5,9 +5,10 @@ use axum::extract::{FromRequest, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use everwrite_protocol::control::{
-    ANNOUNCED_PATHS_MAX, AnnounceRequest, ApiError, Coverage, Explanation, OffRequest, PairAnswer,
-    PairRequest, PathText, ProtectRequest, ReconcileAnswer, ReconcileRequest, RootStatus, Status,
-    SyncAnswer, SyncRequest, UnprotectRequest,
+    ANNOUNCED_PATHS_MAX, AcknowledgeAnswer, AcknowledgeRequest, AnnounceRequest, ApiError,
+    Coverage, Explanation, OffRequest, PairAnswer, PairRequest, PathText, ProtectRequest,
+    ReconcileAnswer, ReconcileRequest, RootStatus, Status, SyncAnswer, SyncRequest,
+    UnprotectRequest,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -93,6 +94,17 @@ pub(super) async fn announce(
     }
     ask(&requests, |reply| ControlRequest::Announce {
         request,
+        reply,
+    })
+    .await
+}
+
+pub(super) async fn acknowledge(
+    State(requests): Requests,
+    Body(request): Body<AcknowledgeRequest>,
+) -> Answered<AcknowledgeAnswer> {
+    ask(&requests, |reply| ControlRequest::Acknowledge {
+        until: request.until,
         reply,
     })
     .await

@@ -4,10 +4,11 @@
 //! The loop alone touches the state; a dropped reply means that the daemon is stopping.
 
 use everwrite_protocol::control::{
-    AnnounceRequest, ApiError, Coverage, Explanation, OffRequest, PairAnswer, PairRequest,
-    PathText, ProtectRequest, ReconcileAnswer, ReconcileRequest, RootStatus, Status, SyncAnswer,
-    SyncRequest,
+    AcknowledgeAnswer, AnnounceRequest, ApiError, Coverage, Explanation, OffRequest, PairAnswer,
+    PairRequest, PathText, ProtectRequest, ReconcileAnswer, ReconcileRequest, RootStatus, Status,
+    SyncAnswer, SyncRequest,
 };
+use everwrite_protocol::ids::Timestamp;
 use tokio::sync::oneshot;
 
 /// loop --answer--> handler.
@@ -68,10 +69,17 @@ pub enum ControlRequest {
         /// The reason.
         reply: Reply<Explanation>,
     },
-    /// Who tells of its changes now.
+    /// Who tells of its changes, and who told of them until now.
     Coverage {
-        /// The processes that are attached.
+        /// Processes, programs, misses.
         reply: Reply<Coverage>,
+    },
+    /// Bursts have been seen.
+    Acknowledge {
+        /// Those that were noticed until then.
+        until: Timestamp,
+        /// How many.
+        reply: Reply<AcknowledgeAnswer>,
     },
     /// Look at paths that a command has changed.
     Announce {

@@ -117,6 +117,7 @@ fn router(requests: mpsc::Sender<ControlRequest>) -> Router {
         .route("/sync", post(handlers::sync))
         .route("/reconcile", post(handlers::reconcile))
         .route("/announce", post(handlers::announce))
+        .route("/acknowledge", post(handlers::acknowledge))
         .route("/pair", post(handlers::pair));
     Router::new()
         .nest("/api/v1", v1)

@@ -2,6 +2,7 @@
 //! on to the pipelines (one per receiver) in order, and never waits for any of them.
 
 mod announce;
+mod coverage;
 mod devices;
 mod explain;
 mod outbox;

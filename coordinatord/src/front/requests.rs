@@ -43,10 +43,8 @@ impl Front {
             ControlRequest::Sync { request, reply } => self.sync(request, reply),
             ControlRequest::Reconcile { request, reply } => self.reconcile(request, reply),
             ControlRequest::Explain { path, reply } => self.explain(path, reply),
-            ControlRequest::Coverage { reply } => {
-                let intake = Arc::clone(&self.intake);
-                tokio::spawn(async move { reply.send(Ok(intake.coverage().await)) });
-            }
+            ControlRequest::Coverage { reply } => self.coverage(reply),
+            ControlRequest::Acknowledge { until, reply } => self.acknowledge(until, reply),
             ControlRequest::Announce { request, reply } => {
                 self.announce(&request);
                 let _ = reply.send(Ok(()));
@@ -68,8 +66,10 @@ impl Front {
         self.watch_roots();
         self.places.look(self.root_paths());
         if self.is_on() {
-            (0..self.pipelines.len())
-                .for_each(|pipeline| self.request_behind_hints(pipeline, Request::Settle));
+            let asked = Instant::now();
+            (0..self.pipelines.len()).for_each(|pipeline| {
+                self.request_behind_hints(pipeline, Request::Settle { asked });
+            });
         }
     }
 

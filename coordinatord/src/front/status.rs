@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use everwrite_protocol::control::{
-    Capture, RootStatus, ScanCapture, ShimCapture, State, Status, Switch, UplinkStatus,
+    Burst, Capture, Changes, Lately, RootStatus, ScanCapture, ShimCapture, State, Status, Switch,
+    UplinkStatus,
 };
 use tokio::sync::oneshot;
 
@@ -81,6 +82,12 @@ fn status(
             .min(),
         misses: reports.iter().map(|report| report.scan.misses).sum(),
     };
+    let (mut changes, mut lately) = (Changes::default(), Lately::default());
+    for report in &reports {
+        (changes, lately) = (changes.and(report.changes), lately.and(report.lately));
+    }
+    let bursts = reports.iter().flat_map(|report| report.bursts.clone());
+    let bursts: Vec<Burst> = bursts.collect();
     let uplinks: Vec<UplinkStatus> = reports.iter().map(|report| report.uplink.clone()).collect();
     let mut roots: Vec<RootStatus> = reports
         .into_iter()
@@ -109,8 +116,11 @@ fn status(
             ebpf: witness.ebpf,
             names: witness.names,
             scan,
+            changes,
+            lately,
         },
         uplinks,
+        bursts,
     }
 }
 

@@ -20,6 +20,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use everwrite_protocol::ids::{FileId, SequenceNumber};
+use everwrite_protocol::wire::Kind;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
@@ -91,6 +92,21 @@ impl Index {
         Ok(rows
             .into_iter()
             .find(|row| row.birth == birth || row.birth == 0 || birth == 0))
+    }
+
+    /// How many files, all but directories, are below this directory.
+    pub fn files_below(&self, directory: FileId) -> Result<u64> {
+        let mut statement = self.database.prepare_cached(
+            "WITH RECURSIVE below (id) AS (
+                 SELECT file FROM name WHERE parent = ?1
+                 UNION SELECT name.file FROM name JOIN below ON name.parent = below.id)
+             SELECT count(*) FROM below JOIN file ON file.id = below.id WHERE kind != ?2",
+        )?;
+        let directories = rows::kind_number(Kind::Directory);
+        let keys = rusqlite::params![directory.0.cast_signed(), directories];
+        Ok(statement
+            .query_row(keys, |row| row.get::<_, i64>(0))?
+            .cast_unsigned())
     }
 
     /// Files whose content is on its way and which have no name yet.

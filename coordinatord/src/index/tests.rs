@@ -57,6 +57,26 @@ impl Bench {
 }
 
 #[test]
+fn files_below_a_directory_are_counted_once_and_directories_not() {
+    let mut bench = Bench::new();
+    let root = bench.add(FileId::TOP, "root", 1);
+    let (beside, below) = (bench.add(FileId::TOP, "beside", 2), bench.add(root, "d", 3));
+    let file = bench.add(below, "file", 4);
+    bench.add(root, "other", 5);
+    bench.add(beside, "elsewhere", 6);
+    bench.batch(|index, sequence| {
+        let directory = FileRow {
+            kind: Kind::Directory,
+            ..row(below, 3)
+        };
+        index.put_file(&directory, sequence).unwrap();
+        index.attach(root, &name("link"), file, sequence).unwrap();
+    });
+    assert_eq!(bench.index.files_below(root).unwrap(), 2);
+    assert_eq!(bench.index.files_below(file).unwrap(), 0);
+}
+
+#[test]
 fn the_way_to_a_file_begins_at_its_root() {
     let mut bench = Bench::new();
     let root = bench.add(FileId::TOP, "home", 1);

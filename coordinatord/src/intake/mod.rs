@@ -171,6 +171,7 @@ impl Intake {
         let attached = lanes.into_iter().map(|lane| self.attached(&lane));
         Coverage {
             attached: attached.collect(),
+            ..Coverage::default()
         }
     }
 

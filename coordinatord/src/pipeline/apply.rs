@@ -35,7 +35,10 @@ impl Pipeline {
             } => {
                 self.begin_barrier(applied, checkpoint, reply);
             }
-            Request::Settle => self.begin_settling(),
+            Request::Settle { asked } => {
+                self.close_changes(asked);
+                self.begin_settling();
+            }
             Request::Reconcile {
                 root,
                 accept_empty,
@@ -45,6 +48,12 @@ impl Pipeline {
             }
             Request::Report(reply) => {
                 let _ = reply.send(self.report());
+            }
+            Request::Account(reply) => {
+                let _ = reply.send(self.account_report());
+            }
+            Request::Acknowledge { until, reply } => {
+                let _ = reply.send(self.acknowledge(until));
             }
             Request::Indexed { path, reply } => {
                 let _ = reply.send(self.is_indexed(&path));
@@ -59,9 +68,7 @@ impl Pipeline {
         }
         for hint in hints {
             self.track_mapping(hint);
-            if let Some(scan) = self.state.scan.as_mut() {
-                scan.hint(&hint.what);
-            }
+            self.account.tally.told(hint);
         }
         self.manager
             .take_in(&mut self.state.queue, hints, Instant::now(), Instant::now);
@@ -145,7 +152,7 @@ impl Pipeline {
             _ => self.begin_scan(ScanReason::Check),
         };
         match begun {
-            Ok(()) => self.reconciles.push((Instant::now(), reply)),
+            Ok(()) => self.reconciles.push((self.account.changes.missed, reply)),
             Err(error) => {
                 let _ = reply.send(Err(ApiError {
                     error: format!("{error:#}"),

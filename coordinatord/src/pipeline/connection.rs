@@ -162,12 +162,13 @@ impl Pipeline {
         self.state.accounts.refresh();
         // What came in unannounced is told of from now on.
         self.tools.intake.renew_outside();
-        let mut scan = match self.state.scan.take() {
+        let scan = match self.state.scan.take() {
             Some(running) => running.again(reason, now),
             None => Scan::new(reason, now),
         };
         if let Some(work) = listing {
-            scan.hinted_names_in(work.directory);
+            let told = work.mark.sources;
+            self.account.tally.told_names_in(work.directory, told);
         }
         let mut mark = self.state.queue.scan_mark(now);
         mark.ticket = scan.mark_of(mark.ticket);

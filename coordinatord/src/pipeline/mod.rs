@@ -10,6 +10,7 @@
 //! receiver, barriers through the intake) happens outside and comes back as an event, save the delta
 //! ladder, which a round waits for.
 
+mod account;
 mod apply;
 mod barrier;
 mod connection;
@@ -27,9 +28,11 @@ use everwrite_protocol::ids::{SequenceNumber, Timestamp};
 use everwrite_protocol::wire::{Cut, CutKind};
 use tokio::sync::{mpsc, oneshot};
 
+pub use account::AccountReport;
 pub use report::{PipelineReport, kind_name};
 pub use state_word::{RootSituation, state_word};
 
+use crate::account::Account;
 use crate::clock::wall_clock;
 use crate::config;
 use crate::intake::Hint;
@@ -73,7 +76,10 @@ pub enum Request {
     },
     /// All hints of calls that returned before now have been applied: what was sent until now can
     /// be trusted once the queue has caught up.
-    Settle,
+    Settle {
+        /// When that was asked for.
+        asked: Instant,
+    },
     /// Compare disk and index now.
     Reconcile {
         /// One root, or all.
@@ -85,6 +91,15 @@ pub enum Request {
     },
     /// How things stand.
     Report(oneshot::Sender<PipelineReport>),
+    /// Who told of what, and what nobody told of.
+    Account(oneshot::Sender<AccountReport>),
+    /// Somebody has seen the bursts that were noticed until then.
+    Acknowledge {
+        /// When.
+        until: Timestamp,
+        /// How many that makes.
+        reply: oneshot::Sender<u64>,
+    },
     /// Is this path in the index?
     Indexed {
         /// Absolute path below a root.
@@ -137,7 +152,8 @@ pub struct Pipeline {
     processor: ScheduleProcessor,
     under_way: VecDeque<UnderWay>,
     waiting: Vec<Waiting>,
-    reconciles: Vec<(Instant, oneshot::Sender<Result<ReconcileAnswer, ApiError>>)>,
+    /// Who waits for a scan, and how many misses there were before.
+    reconciles: Vec<(u64, oneshot::Sender<Result<ReconcileAnswer, ApiError>>)>,
     switch_on: bool,
     stored_point: Option<StoredPoint>,
     cuts: VecDeque<(SequenceNumber, CutKind, Timestamp)>,
@@ -148,7 +164,7 @@ pub struct Pipeline {
     last_scan_end: Option<(Instant, Timestamp)>,
     last_scan_cost: Duration,
     written_back: WrittenBack,
-    misses: u64,
+    account: Account,
     batches_stored: u64,
     failure: Option<String>,
     retry_at: Option<Instant>,
@@ -181,6 +197,7 @@ impl Pipeline {
                 self.apply(event);
             }
             if let Some(stopped) = self.stopped.take() {
+                self.account.save();
                 let _ = stopped.send(());
                 return;
             }
@@ -286,6 +303,7 @@ impl Pipeline {
             oldest_change,
         });
         let sequence = batch.cut.sequence;
+        self.account_for(outcome.findings, sequence);
         let bytes = batch.bytes();
         self.under_way.push_back(UnderWay {
             sequence,
@@ -342,6 +360,8 @@ impl Pipeline {
         };
         let mut state = parts.state;
         state.pace = FilePace::new(limits.longest);
+        let file = parts.paths.account(&parts.receiver.name);
+        let account = Account::open(file, Instant::now());
         Self {
             receiver: parts.receiver,
             paths: parts.paths,
@@ -363,7 +383,7 @@ impl Pipeline {
             last_scan_end: None,
             last_scan_cost: Duration::ZERO,
             written_back: WrittenBack::default(),
-            misses: 0,
+            account,
             batches_stored: 0,
             failure: None,
             retry_at: None,

@@ -5,11 +5,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
 
-use everwrite_protocol::control::{PathText, RootStatus, ScanCapture, Unreadable, UplinkStatus};
+use everwrite_protocol::control::{
+    Burst, Changes, Lately, PathText, RootStatus, ScanCapture, Unreadable, UplinkStatus,
+};
 use everwrite_protocol::ids::{FileId, Name};
 use everwrite_protocol::wire::CutKind;
 
 use super::{Pipeline, RootSituation, state_word};
+use crate::clock::wall_clock;
 use crate::queue::Ticket;
 use crate::reconcile::{RootVerdict, ScanReason};
 use crate::round::ProtectedRoot;
@@ -26,12 +29,19 @@ pub struct PipelineReport {
     pub uplink: UplinkStatus,
     /// Its scans.
     pub scan: ScanCapture,
+    /// Changes since start, by who had announced them.
+    pub changes: Changes,
+    /// The same of the last hour and day.
+    pub lately: Lately,
+    /// Bursts that are to be shown.
+    pub bursts: Vec<Burst>,
     /// Was it ever connected and in agreement with the receiver?
     pub ready: bool,
 }
 
 impl Pipeline {
     pub(super) fn report(&self) -> PipelineReport {
+        let (changes, lately) = self.changes();
         PipelineReport {
             roots: self
                 .state
@@ -42,8 +52,11 @@ impl Pipeline {
             uplink: self.uplink_status(),
             scan: ScanCapture {
                 last_at: self.last_scan_end.map(|(_, time)| time),
-                misses: self.misses,
+                misses: self.account.changes.missed,
             },
+            changes,
+            lately,
+            bursts: self.account.kept.bursts(wall_clock()).cloned().collect(),
             ready: self.connection.is_ready(),
         }
     }
@@ -112,7 +125,7 @@ impl Pipeline {
                 .stored_point
                 .map(|point| kind_name(point.kind).to_owned()),
             stored_at: self.stored_point.map(|point| point.time),
-            misses: self.misses,
+            misses: self.account.changes.missed,
             unprotected_since: None,
             scan_files: self.state.scan.as_ref().map_or(0, |scan| scan.compared),
             files: self.state.files,

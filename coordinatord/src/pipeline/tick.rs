@@ -2,18 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use everwrite_protocol::control::PathText;
 use everwrite_protocol::control::ReconcileAnswer;
 
 use super::{Pipeline, ScanListed, TICK};
 use crate::clock::wall_clock;
 use crate::reconcile::{Scan, ScanReason};
-use everwrite_protocol::ids::SequenceNumber;
+use everwrite_protocol::ids::{SequenceNumber, Timestamp};
 
 /// A background scan costs at most one part in so many of the time.
 const SCAN_SHARE: u32 = 50;
 /// The same while the witness hears of everything: then it only makes sure.
 const SCAN_SHARE_WITNESSED: u32 = 500;
+
+/// Misses that are named when a scan was asked for.
+const MISSES_SHOWN: u64 = 100;
 
 impl Pipeline {
     pub(super) fn tick(&mut self, now: Instant) {
@@ -22,6 +24,7 @@ impl Pipeline {
             return;
         }
         self.next_tick = now + TICK;
+        self.account.save_if_due(now);
         if self.needs_agreement() {
             self.agree(self.connection.stored);
         }
@@ -140,7 +143,8 @@ impl Pipeline {
     /// what it found can't be told from what was announced.
     pub(super) fn end_check_scan(&mut self) {
         let check = self.state.scan.as_ref().is_some_and(Scan::counts_misses);
-        if check && self.scan_listed.is_some() && !self.state.has_background() {
+        let done = self.scan_listed.is_some() && !self.state.has_background();
+        if check && done && !self.account.tally.has_suspects() {
             self.end_scan();
         }
     }
@@ -150,28 +154,28 @@ impl Pipeline {
             return;
         };
         self.scan_listed = None;
+        self.account.tally.forget_directories();
         self.last_scan_cost = scan.started.elapsed();
         self.last_scan_end = Some((Instant::now(), wall_clock()));
+        let took = i64::try_from(self.last_scan_cost.as_nanos()).unwrap_or(i64::MAX);
+        self.state.scanned = Some(Timestamp(wall_clock().0.saturating_sub(took)));
         self.state
             .roots
             .iter_mut()
             .for_each(|root| root.initial &= !root.is_at_work());
-        let report = scan.report();
-        self.misses += report.misses;
-        for path in &report.missed_paths {
-            tracing::warn!(path = %String::from_utf8_lossy(path), "missed: changed, and nobody announced it");
+        for (missed_before, reply) in std::mem::take(&mut self.reconciles) {
+            let _ = reply.send(Ok(self.reconciled(scan.compared, missed_before)));
         }
-        let answer = ReconcileAnswer {
-            compared: report.compared,
-            misses: report.misses,
-            missed_paths: report
-                .missed_paths
-                .iter()
-                .map(|path| PathText::from_bytes(path))
-                .collect(),
-        };
-        for (_, reply) in self.reconciles.drain(..) {
-            let _ = reply.send(Ok(answer.clone()));
+    }
+
+    /// What came of a scan, for who asked for it when there had been so many misses.
+    fn reconciled(&self, compared: u64, missed_before: u64) -> ReconcileAnswer {
+        let misses = self.account.changes.missed - missed_before;
+        let shown = self.account.kept.last_misses(misses.min(MISSES_SHOWN));
+        ReconcileAnswer {
+            compared,
+            misses,
+            missed_paths: shown.map(|miss| miss.path.clone()).collect(),
         }
     }
 }

@@ -106,6 +106,14 @@ impl DirtyFile {
         }
     }
 
+    /// Who told of it, and of what became dirty since.
+    pub fn sources(&self) -> Sources {
+        let next = self.next.as_ref();
+        self.mark
+            .sources
+            .and(next.map_or_else(Sources::default, |(mark, _)| mark.sources))
+    }
+
     /// Something more became dirty.
     pub(super) fn change(&mut self, mark: Mark, change: impl FnOnce(&mut Dirt)) {
         if self.begun.is_some() {

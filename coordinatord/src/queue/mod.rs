@@ -300,15 +300,18 @@ impl Queue {
         !self.names.is_empty()
     }
 
-    /// Is it known already that something about this inode is waiting?
-    pub fn knows_file(&self, file: &Inode) -> bool {
-        self.files.contains_key(file)
+    /// Who told of what is waiting about this file.
+    pub fn sources_of_file(&self, file: &Inode) -> Sources {
+        let entry = self.files.get(file);
+        entry.map_or_else(Sources::default, DirtyFile::sources)
     }
 
-    /// Is it known already that something about this name is waiting?
-    pub fn knows_name(&self, directory: &Inode, name: &Name) -> bool {
-        let names = self.name_places.get(directory);
-        names.is_some_and(|names| names.contains_key(name))
+    /// Who told of what is waiting about this name.
+    pub fn sources_of_name(&self, directory: &Inode, name: &Name) -> Sources {
+        let places = self.name_places.get(directory);
+        let place = places.and_then(|places| places.get(name));
+        let entry = place.and_then(|place| self.names.get(place));
+        entry.map_or_else(Sources::default, |entry| entry.2.sources)
     }
 
     /// Is anything left of what a background scan wanted looked at?

@@ -5,9 +5,8 @@
 //! the tree. Names that it finds missing wait until its end: by then the file may have been found
 //! under another name, and is moved instead of sent again.
 
-mod announced;
 mod brake;
 mod scan;
 
 pub use brake::{RootFacts, RootVerdict, judge_root};
-pub use scan::{Difference, Scan, ScanReason, ScanReport};
+pub use scan::{Scan, ScanReason};

@@ -71,6 +71,7 @@ impl Round<'_> {
         };
         let file = self.create_row(&content.stat, attributes, false, why)?;
         self.send_pieces(content, file, base.id, pieces, why)?;
+        self.blame(row.id, at, entry.mark, false);
         for (parent, name) in self.state.index.names_of(row.id)? {
             self.detach(parent, &name, row.id, entry.mark)?;
             self.attach(parent, &name, file, entry.mark.origin)?;

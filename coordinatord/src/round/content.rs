@@ -8,6 +8,7 @@ use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::{Attributes, BackupCommand, Kind};
 
 use super::Round;
+use super::account::{Sides, counts};
 use super::names::{At, Opened, Why};
 use crate::clock::wall_clock;
 use crate::index::{FileRow, SUSPECT};
@@ -64,10 +65,22 @@ impl Round<'_> {
                     file: directory,
                     inode: directory_inode,
                 };
+                let (mark, known) = (entry.mark, row.clone());
+                let counts = entry.begun.is_none() && counts(&row, &stat);
+                let commands = self.batch.commands();
                 match row.kind {
-                    Kind::Regular => self.look_regular(&at, &name, row, entry, bytes),
-                    _ => self.send_attributes(&at, &name, &row, &stat, entry.mark.origin),
+                    Kind::Regular => self.look_regular(&at, &name, row, entry, bytes)?,
+                    _ => self.send_attributes(&at, &name, &row, &stat, mark.origin)?,
                 }
+                if counts && self.batch.commands() > commands {
+                    let sides = Sides {
+                        before: Some(&known),
+                        now: Some(&stat),
+                        named: false,
+                    };
+                    self.note_change(&at, &name, mark, sides);
+                }
+                Ok(())
             }
             Located::Nowhere => self.search_file(inode, &row, entry),
             Located::Halted => Ok(()),
@@ -221,7 +234,13 @@ impl Round<'_> {
                 },
             );
         }
-        for (offset, length) in entry.dirt.ranges.take(bytes, stat.size) {
+        let ranges = entry.dirt.ranges.take(bytes, stat.size);
+        let overwrites = |range: &(u64, u64)| range.0 < row.size;
+        let lost = stat.size < row.size || ranges.iter().any(overwrites);
+        if lost && !row.staged && entry.begun.is_none() {
+            self.note_overwritten(at, &row, entry.mark);
+        }
+        for (offset, length) in ranges {
             let mut reader = Reader {
                 batch: &mut self.batch,
                 buffer: &mut self.buffer,
@@ -289,6 +308,7 @@ impl Round<'_> {
             self.state.queue.push_name(directory, other, mark);
         }
         if let Some(replaced) = self.state.index.child(at.file, name)? {
+            self.blame(replaced, at, mark, false);
             self.detach(at.file, name, replaced, mark)?;
         }
         self.attach(at.file, name, file, mark.origin)

@@ -171,13 +171,11 @@ impl Round<'_> {
             .filter(|name| names.binary_search(name).is_err())
             .collect();
         match self.state.scan.as_mut() {
-            Some(scan) => {
-                if !listing.scan {
-                    scan.hinted_names_in(row.inode);
-                }
-                let missing = missing.into_iter().map(|name| (row.inode, name));
-                scan.missing.extend(missing);
-            }
+            Some(scan) => scan.missing.extend(
+                missing
+                    .into_iter()
+                    .map(|name| (row.inode, name, listing.mark)),
+            ),
             None => names.extend(missing),
         }
         Ok(ListingWork {
@@ -221,8 +219,8 @@ impl State {
             .scan
             .as_mut()
             .map(|scan| std::mem::take(&mut scan.missing));
-        for (directory, name) in missing.unwrap_or_default() {
-            let mut mark = self.queue.scan_mark(now);
+        for (directory, name, why) in missing.unwrap_or_default() {
+            let mut mark = self.queue.mark(now, why.origin, why.sources);
             if let Some(scan) = &self.scan {
                 mark.ticket = scan.mark_of(mark.ticket);
             }

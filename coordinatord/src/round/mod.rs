@@ -7,6 +7,7 @@
 //! Invariant: the index is changed in one transaction, which is committed only when the batch is
 //! complete. A round that fails leaves the index as it was and everything dirty.
 
+mod account;
 mod compare;
 mod content;
 mod create;
@@ -25,6 +26,7 @@ use anyhow::Result;
 use everwrite_protocol::ids::{FileId, Name, SequenceNumber};
 use everwrite_protocol::local::Inode;
 
+pub use account::Findings;
 pub use pace::FilePace;
 pub use state::{Delayed, ListingWork, ProtectedRoot, State, Tools};
 
@@ -62,6 +64,8 @@ pub struct Round<'s> {
     postponed_files: Vec<(Inode, DirtyFile)>,
     /// Files looked at in this round: once is enough.
     done_files: HashSet<FileId>,
+    /// For the account.
+    findings: Findings,
 }
 
 /// What came of a round.
@@ -72,6 +76,8 @@ pub struct Outcome {
     pub sequence: SequenceNumber,
     /// Ticket of the oldest entry that went into it.
     pub oldest: Option<Mark>,
+    /// What the batch is about, for the account.
+    pub findings: Findings,
 }
 
 impl<'s> Round<'s> {
@@ -90,6 +96,7 @@ impl<'s> Round<'s> {
             postponed: Vec::new(),
             postponed_files: Vec::new(),
             done_files: HashSet::new(),
+            findings: Findings::default(),
             state,
             tools,
         };
@@ -133,6 +140,7 @@ impl<'s> Round<'s> {
                 batch: None,
                 sequence,
                 oldest: self.oldest,
+                findings: self.findings,
             });
         }
         self.state.index.commit(sequence)?;
@@ -140,6 +148,7 @@ impl<'s> Round<'s> {
             batch: Some(self.batch),
             sequence,
             oldest: self.oldest,
+            findings: self.findings,
         })
     }
 

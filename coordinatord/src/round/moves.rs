@@ -192,7 +192,9 @@ impl Round<'_> {
             if row.staged || !self.state.index.names_of(file)?.is_empty() {
                 continue;
             }
-            for (name, child) in self.state.index.children(file)? {
+            let children = self.state.index.children(file)?;
+            self.note_death(&row, children.iter().map(|(_, child)| *child));
+            for (name, child) in children {
                 self.state.index.detach(file, &name, sequence)?;
                 let mark = self.state.queue.scan_mark(self.started);
                 self.look_at_what_is_left(child, mark)?;

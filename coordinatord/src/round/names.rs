@@ -11,13 +11,12 @@ use everwrite_protocol::wire::Kind;
 use rustix::fs::CWD;
 
 use super::Round;
+use super::account::Sides;
 use crate::exclude::Excludes;
 use crate::index::FileRow;
-use crate::look::{
-    DirectoryGone, NameVerdict, OpenDirectory, Place, Stat, attributes_digest, decide_name, stat_at,
-};
+use crate::look::{DirectoryGone, NameVerdict, OpenDirectory, Place, Stat, decide_name, stat_at};
 use crate::queue::Mark;
-use crate::reconcile::{Difference, RootVerdict, Scan};
+use crate::reconcile::RootVerdict;
 
 /// Rounds in which a directory is looked for before everything is listed instead.
 const ATTEMPTS_MAX: u8 = 8;
@@ -88,13 +87,14 @@ impl Round<'_> {
     /// One name in an open directory.
     pub(super) fn look_at(&mut self, at: &At<'_>, name: &Name, why: Why) -> Result<()> {
         let place = &at.directory.place;
-        let found = match stat_at(at.directory, name) {
-            Ok(found) => found.filter(|stat| !self.is_excluded(place, name, stat)),
+        let there = match stat_at(at.directory, name) {
+            Ok(there) => there,
             Err(error) => {
                 self.trouble(place, Some(name), &error);
                 return Ok(());
             }
         };
+        let found = there.filter(|stat| !self.is_excluded(place, name, stat));
         if place.relative.is_empty() && Excludes::is_rules_file(name.as_bytes()) {
             self.reload_rules(place.root, why.mark)?;
         }
@@ -118,13 +118,33 @@ impl Round<'_> {
             }
             None => None,
         };
-        if hinted && let Some(scan) = self.state.scan.as_mut() {
-            // Its other names, too: a link to a file, or the end of one, moves the file's times.
-            let files = [indexed.as_ref(), known.as_ref()].into_iter().flatten();
-            files.for_each(|row| scan.hinted_name_of(row.inode));
-        }
         let verdict = decide_name(indexed.as_ref(), found.as_ref(), known.as_ref());
-        self.carry_out(at, name, why, verdict, indexed, known, found)
+        let changed = match verdict {
+            NameVerdict::Nothing | NameVerdict::Same(_) | NameVerdict::Adopt(_) => false,
+            // It is only not protected any more.
+            NameVerdict::Gone(_) => there.is_none(),
+            NameVerdict::Moved { .. } | NameVerdict::New { .. } => true,
+        };
+        if let (true, Some(indexed)) = (changed, &indexed) {
+            self.blame(indexed.id, at, why.mark, found.is_none());
+        }
+        let before = match found {
+            Some(_) => known
+                .clone()
+                .filter(|_| matches!(verdict, NameVerdict::Moved { .. })),
+            None => indexed.clone(),
+        };
+        let commands = self.batch.commands();
+        self.carry_out(at, name, why, verdict, indexed, known, found)?;
+        if changed && self.batch.commands() > commands {
+            let sides = Sides {
+                before: before.as_ref(),
+                now: found.as_ref(),
+                named: true,
+            };
+            self.note_change(at, name, why.mark, sides);
+        }
+        Ok(())
     }
 
     #[expect(
@@ -143,19 +163,18 @@ impl Round<'_> {
     ) -> Result<()> {
         match (verdict, indexed, known, found) {
             (NameVerdict::Same(_), Some(row), _, Some(stat)) => {
-                self.compare(at, name, &row, &stat, why)
+                self.compare(&row, &stat, why);
+                Ok(())
             }
             (NameVerdict::Adopt(_), Some(row), _, Some(stat)) => self.adopt(row, &stat, why),
-            (NameVerdict::Gone(file), Some(row), _, _) => {
-                self.lost(at, name, why, row.inode);
+            (NameVerdict::Gone(file), ..) => {
+                self.lost(at, why);
                 self.detach(at.file, name, file, why.mark)
             }
             (NameVerdict::Moved { file, replaced }, _, Some(row), Some(stat)) => {
-                self.differs(at, name, why, row.inode);
                 self.moved(at, name, file, replaced, &row, &stat, why)
             }
             (NameVerdict::New { replaced }, indexed, _, Some(stat)) => {
-                self.differs(at, name, why, stat.inode);
                 let base = indexed.filter(|row| Some(row.id) == replaced);
                 self.create(at, name, &stat, base, why)
             }
@@ -181,14 +200,7 @@ impl Round<'_> {
     }
 
     /// Both sides mean the same file: do its attributes or its content differ?
-    fn compare(
-        &mut self,
-        at: &At<'_>,
-        name: &Name,
-        row: &FileRow,
-        stat: &Stat,
-        why: Why,
-    ) -> Result<()> {
+    fn compare(&mut self, row: &FileRow, stat: &Stat, why: Why) {
         if why.deep && stat.kind == Kind::Directory {
             self.state
                 .queue
@@ -196,25 +208,11 @@ impl Round<'_> {
         }
         let same = row.changed == stat.changed && row.modified == stat.modified;
         if same && (row.size == stat.size || stat.kind != Kind::Regular) {
-            return Ok(());
-        }
-        if why.scan && stat.kind != Kind::Directory && self.is_changed(at, name, row, stat) {
-            self.differs(at, name, why, row.inode);
+            return;
         }
         self.state
             .queue
             .dirty(row.inode, why.mark, |dirt| dirt.attributes = true);
-        Ok(())
-    }
-
-    /// Is there anything to send? A name that a file got, and lost before anybody looked, moves its time
-    /// of change and nothing else.
-    fn is_changed(&mut self, at: &At<'_>, name: &Name, row: &FileRow, stat: &Stat) -> bool {
-        if row.modified != stat.modified || row.size != stat.size {
-            return true;
-        }
-        let attributes = self.attributes_at(at, name, stat);
-        attributes.is_none_or(|attributes| attributes_digest(&attributes) != row.digest)
     }
 
     /// A file whose inode was not known: bind it, and compare all of it.
@@ -322,34 +320,14 @@ impl Round<'_> {
         self.state.unknown_hinted |= !self.tools.witness.hears_all();
     }
 
-    /// Counts a name that the disk has no more.
-    fn lost(&mut self, at: &At<'_>, name: &Name, why: Why, inode: Inode) {
-        if !why.mark.sources.announced() {
-            self.differs(at, name, why, inode);
-        } else if at.directory.place.relative.is_empty()
-            && let Some(root) = self.state.root_mut(at.directory.place.root)
+    /// The disk has a name no more.
+    fn lost(&mut self, at: &At<'_>, why: Why) {
+        let place = &at.directory.place;
+        if why.mark.sources.announced()
+            && place.relative.is_empty()
+            && let Some(root) = self.state.root_mut(place.root)
         {
             root.removal_announced = true;
-        }
-    }
-
-    /// Tells a running scan of a difference that no hint is waiting for.
-    pub(super) fn differs(&mut self, at: &At<'_>, name: &Name, why: Why, inode: Inode) {
-        let counts = self.state.scan.as_ref().is_some_and(Scan::counts_misses);
-        if !counts || why.mark.sources.announced() {
-            return;
-        }
-        if self.state.is_announced(inode, at.inode, name) {
-            return;
-        }
-        if let Some(scan) = self.state.scan.as_mut() {
-            scan.difference(Difference {
-                root: at.directory.place.root,
-                path: at.directory.place.join(name),
-                file: inode,
-                directory: at.inode,
-                name: name.clone(),
-            });
         }
     }
 

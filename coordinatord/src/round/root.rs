@@ -98,9 +98,11 @@ impl Round<'_> {
         };
         self.note(mark);
         let started = self.started;
-        self.state
-            .scan
-            .get_or_insert_with(|| Scan::new(ScanReason::Gap, started));
+        let scan = self.state.scan.as_mut();
+        match scan {
+            Some(scan) => scan.excused = true,
+            None => self.state.scan = Some(Scan::new(ScanReason::Gap, started)),
+        }
         self.state.list_roots(mark, true)
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use everwrite_protocol::ids::{FileId, Name};
+use everwrite_protocol::ids::{FileId, Name, Timestamp};
 use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::Origin;
 
@@ -14,7 +14,7 @@ use super::root::ROOT_UNBOUND;
 use crate::exclude::Excludes;
 use crate::front::Devices;
 use crate::index::Index;
-use crate::intake::{Intake, OriginId};
+use crate::intake::{Intake, OriginId, Sources};
 use crate::look::Accounts;
 use crate::network_backup::QueryClient;
 use crate::queue::{DirtyFile, Listing, Mark, Queue, Ticket};
@@ -58,6 +58,8 @@ pub struct State {
     pub unknown_hinted: bool,
     /// Look at delayed names and resting files now: somebody waits.
     pub hurry: bool,
+    /// When the last scan that ended had begun.
+    pub scanned: Option<Timestamp>,
     /// Bytes read from protected files since start.
     pub bytes_read: u64,
     /// Files in the index, all kinds.
@@ -165,6 +167,7 @@ impl State {
             attempts: HashMap::new(),
             unknown_hinted: false,
             hurry: false,
+            scanned: None,
             bytes_read: 0,
             files,
         })
@@ -204,13 +207,20 @@ impl State {
             .min_by_key(|at| at.0)
     }
 
-    /// Has a hint of this file, or of this name of it, come and not been followed yet?
-    pub fn is_announced(&self, file: Inode, directory: Inode, name: &Name) -> bool {
-        let is_it = |delayed: &Delayed| matches!(delayed, Delayed::Name(of, it, _) if *of == directory && it == name);
-        self.queue.knows_file(&file)
-            || self.resting.contains_key(&file)
-            || self.queue.knows_name(&directory, name)
-            || self.delayed.values().any(is_it)
+    /// Who told of what is waiting about this file, or about this name.
+    pub fn waiting_sources(&self, file: Inode, name: Option<(Inode, &Name)>) -> Sources {
+        let resting = self.resting.get(&file);
+        let resting = resting.map_or_else(Sources::default, |(_, entry)| entry.sources());
+        let sources = self.queue.sources_of_file(&file).and(resting);
+        let Some((directory, name)) = name else {
+            return sources;
+        };
+        let delayed = self.delayed.values().filter_map(|delayed| match delayed {
+            Delayed::Name(of, it, mark) => (*of == directory && it == name).then_some(mark.sources),
+            Delayed::Listing(..) => None,
+        });
+        let queued = self.queue.sources_of_name(&directory, name);
+        delayed.fold(sources.and(queued), Sources::and)
     }
 
     /// Is there anything to look at now?

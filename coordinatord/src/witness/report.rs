@@ -25,6 +25,14 @@ pub(super) const ABSENT: &str = "absent";
 pub(super) const UNAVAILABLE: &str = "unavailable";
 
 impl WitnessReport {
+    /// Does any part of it hear anything?
+    pub fn is_listening(&self) -> bool {
+        let states = [&self.ebpf.state, &self.names.state];
+        states
+            .iter()
+            .any(|state| [WATCHING, PARTIAL].contains(&state.as_str()))
+    }
+
     /// It does nothing, and why.
     pub(super) fn off(reason: &str) -> Self {
         Self {

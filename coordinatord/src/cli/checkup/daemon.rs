@@ -93,6 +93,7 @@ mod tests {
                 capture: Capture::default(),
                 uplink: UplinkStatus::default(),
                 uplinks: vec![],
+                bursts: vec![],
             };
             assert_eq!(told(&status)[0].verdict, verdict, "{state}");
         }

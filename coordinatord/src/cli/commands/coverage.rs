@@ -5,9 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use everwrite_protocol::control::{AttachedProcess, Coverage as Heard, PathText};
+use everwrite_protocol::control::{
+    AttachedProcess, Capture, Coverage as Heard, Miss, PathText, ProgramChanges,
+};
 use serde::Serialize;
 
+use crate::cli::accounted;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::local_failed;
@@ -16,14 +19,14 @@ use crate::cli::preloading::processes::{self, Process, Sight};
 use crate::cli::preloading::root::Root;
 use crate::cli::shown;
 
-/// What the shim sees of each running program.
+/// Who sees what: of each running program, of the changes until now, and what was missed.
 ///
 /// A program with the shim attaches to the coordinator at its first change on a file system that holds
 /// protected files; until then there is nothing to tell. What programs without it change is found by
 /// scans; those of them that have a protected file open for writing are always named.
 #[derive(Args, Debug)]
 pub(crate) struct Coverage {
-    /// Name each process, also those that the shim is not in.
+    /// Name each process, also those that the shim is not in, each program and each miss.
     #[arg(long)]
     all: bool,
 }
@@ -62,6 +65,9 @@ struct Row {
 struct Answer {
     counts: BTreeMap<Seen, usize>,
     processes: Vec<Row>,
+    capture: Capture,
+    programs: Vec<ProgramChanges>,
+    misses: Vec<Miss>,
 }
 
 impl Coverage {
@@ -91,17 +97,23 @@ impl Coverage {
         for row in answer.processes.iter().filter(named) {
             context.say(row.line())?;
         }
+        let account = accounted::Account {
+            capture: &answer.capture,
+            programs: &answer.programs,
+            misses: &answer.misses,
+        };
+        context.say(accounted::lines(&account, self.all, shown::now()))?;
         Ok(Exit::Done)
     }
 }
 
 fn answer(running: Vec<Process>, heard: Heard) -> Answer {
-    let heard = heard.attached.into_iter();
-    let heard: HashMap<_, _> = heard
-        .map(|heard| ((heard.pid, heard.started_ticks), heard))
+    let attached = heard.attached.into_iter();
+    let attached: HashMap<_, _> = attached
+        .map(|attached| ((attached.pid, attached.started_ticks), attached))
         .collect();
     let rows = running.into_iter().map(|process| {
-        let heard = heard.get(&(process.pid, process.started_ticks));
+        let heard = attached.get(&(process.pid, process.started_ticks));
         Row {
             seen: seen(&process, heard),
             hints: heard.map_or(0, |heard| heard.hints),
@@ -114,7 +126,13 @@ fn answer(running: Vec<Process>, heard: Heard) -> Answer {
     processes
         .iter()
         .for_each(|row| *counts.entry(row.seen).or_default() += 1);
-    Answer { counts, processes }
+    Answer {
+        counts,
+        processes,
+        capture: heard.capture,
+        programs: heard.programs,
+        misses: heard.misses,
+    }
 }
 
 impl Answer {
@@ -240,6 +258,7 @@ mod tests {
                 attached(4, 7, false),
                 attached(6, 7, false),
             ],
+            ..Heard::default()
         };
         let answer = answer(running, heard);
         let seen: Vec<_> = answer.processes.iter().map(|row| row.seen).collect();

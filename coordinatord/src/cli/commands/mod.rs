@@ -1,5 +1,6 @@
 //! One command a file: its arguments, what it asks, what it says.
 
+pub(super) mod acknowledge;
 pub(super) mod cat;
 pub(super) mod checkpoint;
 pub(super) mod coverage;

@@ -6,8 +6,10 @@ use clap::Args;
 use everwrite_protocol::control::{Capture, RootStatus, State, Status, Switch, UplinkStatus};
 use everwrite_protocol::ids::Timestamp;
 
+use crate::cli::bursts;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::missed;
 use crate::cli::output::print;
 use crate::cli::shown;
 
@@ -52,6 +54,7 @@ fn is_continuous(status: &Status) -> bool {
 
 fn render(status: &Status, now: Timestamp) -> String {
     let mut lines = vec![headline(status, now)];
+    lines.extend(status.bursts.iter().map(|burst| bursts::lines(burst, now)));
     lines.extend(status.roots.iter().map(|root| root_lines(root, now)));
     lines.push(capture_lines(&status.capture, now));
     lines.extend(status.uplinks.iter().map(uplink_line));
@@ -166,7 +169,8 @@ fn capture_lines(capture: &Capture, now: Timestamp) -> String {
     format!(
         "\ncapture  shim: {} processes, {} hints, {} lost\n         \
          eBPF: {}{}, {} hints, {} drops\n         \
-         fanotify: {}{}, {} hints, {} overflows\n         scan: last {last}, {} misses",
+         fanotify: {}{}, {} hints, {} overflows\n         scan: last {last}, {} misses\n         \
+         {}",
         shown::count(shim.processes),
         shown::count(shim.hints),
         shown::count(shim.lost),
@@ -179,6 +183,7 @@ fn capture_lines(capture: &Capture, now: Timestamp) -> String {
         shown::count(names.hints),
         shown::count(names.overflows),
         shown::count(scan.misses),
+        missed::line(&capture.lately),
     )
 }
 
@@ -247,6 +252,7 @@ mod tests {
             capture: Capture::default(),
             uplink: UplinkStatus::default(),
             uplinks: vec![],
+            bursts: vec![],
         }
     }
 
