@@ -52,7 +52,8 @@ impl RunPath {
     }
 
     pub(crate) fn as_c(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+        // SAFETY: `push` leaves room for a NUL, and nothing but NULs behind what it wrote.
+        unsafe { CStr::from_ptr(self.bytes.as_ptr().cast()) }
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

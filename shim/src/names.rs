@@ -363,7 +363,7 @@ pub(crate) fn after_unexpected(opens: bool, result: isize) {
 /// Linux gives before it changes anything.
 #[cold]
 pub(crate) fn may_have_changed() -> bool {
-    const CERTAIN: [Errno; 15] = [
+    const CERTAIN: u64 = bits(&[
         Errno::PERM,
         Errno::NOENT,
         Errno::BADF,
@@ -379,11 +379,22 @@ pub(crate) fn may_have_changed() -> bool {
         Errno::NAMETOOLONG,
         Errno::NOTEMPTY,
         Errno::LOOP,
-    ];
-    !errno_place().is_some_and(|errno| {
-        // SAFETY: the calling thread's `errno`.
-        CERTAIN.contains(&Errno(unsafe { *errno }))
-    })
+    ]);
+    // SAFETY: the calling thread's `errno`.
+    let errno = errno_place().map_or(0, |errno| unsafe { *errno });
+    let bit = 1u64.checked_shl(errno as u32).unwrap_or(0);
+    CERTAIN & bit == 0
+}
+
+/// A set of small error numbers.
+const fn bits(errors: &[Errno]) -> u64 {
+    let mut set = 0;
+    let mut rest = errors;
+    while let [first, behind @ ..] = rest {
+        set |= 1 << first.0;
+        rest = behind;
+    }
+    set
 }
 
 /// Where libc keeps the calling thread's `errno`.

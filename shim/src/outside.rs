@@ -147,6 +147,7 @@ fn mount_and_path(descriptor: c_int, room: &mut [u8; PATH_BYTES]) -> Option<(u64
 }
 
 const LINK_BYTES: usize = 40;
+const _: () = assert!(LINK_BYTES > b"/proc/thread-self/fd/4294967295".len());
 
 /// The link below `/proc` that stands for a descriptor, or for the working directory.
 fn link_of(descriptor: c_int, room: &mut [u8; LINK_BYTES]) -> Option<&CStr> {
@@ -157,7 +158,8 @@ fn link_of(descriptor: c_int, room: &mut [u8; LINK_BYTES]) -> Option<&CStr> {
     let (prefix, digits) = room.split_at_mut_checked(PREFIX.len())?;
     copy(PREFIX, prefix);
     put_decimal(number, digits);
-    CStr::from_bytes_until_nul(room).ok()
+    // SAFETY: there is room for ten digits and a NUL.
+    Some(unsafe { CStr::from_ptr(room.as_ptr().cast()) })
 }
 
 /// Ten digits at most.

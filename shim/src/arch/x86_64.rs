@@ -234,56 +234,71 @@ macro_rules! frame {
         .popsection"
     };
 }
-/// Exports a function of the `printf` family, which can't go through the dispatcher: it makes a
-/// `va_list` (System V psABI, 3.5.7) of what it was called with and calls the hooked function that
-/// takes one. `$fixed` is how many fixed words come before the variable ones.
+/// Exports a function of the `printf` family, which can't go through the dispatcher; `$fixed` is how many
+/// fixed words come before the variable ones, `$target` the hooked function that takes a list of those.
 #[cfg(not(test))]
 macro_rules! export_printf {
-    ($name:ident, $target:literal, $list:literal, $fixed:literal) => {
+    ($name:ident, $target:literal, $fixed:literal) => {
         const _: () = {
             #[unsafe(no_mangle)]
             #[unsafe(naked)]
             unsafe extern "C" fn $name() {
                 core::arch::naked_asm!(
-                    "30:",
-                    frame!(begin),
-                    "sub rsp, 208",
-                    // The area of saved registers, 176 bytes, at rsp + 32.
-                    "mov [rsp + 48], rdx",
-                    "mov [rsp + 56], rcx",
-                    "mov [rsp + 64], r8",
-                    "mov [rsp + 72], r9",
-                    "test al, al",
-                    "je 2f",
-                    "movaps [rsp + 80], xmm0",
-                    "movaps [rsp + 96], xmm1",
-                    "movaps [rsp + 112], xmm2",
-                    "movaps [rsp + 128], xmm3",
-                    "movaps [rsp + 144], xmm4",
-                    "movaps [rsp + 160], xmm5",
-                    "movaps [rsp + 176], xmm6",
-                    "movaps [rsp + 192], xmm7",
-                    "2:",
-                    // The list at rsp + 8: offsets of the next words, the caller's stack, the area.
-                    "mov dword ptr [rsp + 8], {words}",
-                    "mov dword ptr [rsp + 12], 48",
-                    "lea rax, [rbp + 16]",
-                    "mov [rsp + 16], rax",
-                    "lea rax, [rsp + 32]",
-                    "mov [rsp + 24], rax",
-                    concat!("lea ", $list, ", [rsp + 8]"),
-                    concat!("call ", $target),
-                    frame!(end),
+                    "mov r10d, {words}",
+                    concat!("lea r11, [rip + ", $target, "]"),
+                    "jmp {print}",
                     words = const $fixed * 8,
+                    print = sym $crate::arch::print,
                 )
             }
         };
     };
 }
 #[cfg(not(test))]
-export_printf!(dprintf, "vdprintf", "rdx", 2);
+export_printf!(dprintf, "vdprintf", 2);
 #[cfg(not(test))]
-export_printf!(__dprintf_chk, "__vdprintf_chk", "rcx", 3);
+export_printf!(__dprintf_chk, "__vdprintf_chk", 3);
+
+/// Makes a `va_list` (System V psABI, 3.5.7) of what it was called with, and calls `r11` with that behind
+/// the fixed words, whose size is in `r10`: two or three words.
+#[cfg(not(test))]
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn print() {
+    core::arch::naked_asm!(
+        "30:",
+        frame!(begin),
+        "sub rsp, 208",
+        // The area of saved registers, 176 bytes, at rsp + 32.
+        "mov [rsp + 48], rdx",
+        "mov [rsp + 56], rcx",
+        "mov [rsp + 64], r8",
+        "mov [rsp + 72], r9",
+        "test al, al",
+        "je 2f",
+        "movaps [rsp + 80], xmm0",
+        "movaps [rsp + 96], xmm1",
+        "movaps [rsp + 112], xmm2",
+        "movaps [rsp + 128], xmm3",
+        "movaps [rsp + 144], xmm4",
+        "movaps [rsp + 160], xmm5",
+        "movaps [rsp + 176], xmm6",
+        "movaps [rsp + 192], xmm7",
+        "2:",
+        // The list at rsp + 8: offsets of the next words, the caller's stack, the area.
+        "mov [rsp + 8], r10d",
+        "mov dword ptr [rsp + 12], 48",
+        "lea rax, [rbp + 16]",
+        "mov [rsp + 16], rax",
+        "lea rax, [rsp + 32]",
+        "mov [rsp + 24], rax",
+        "lea rax, [rsp + 8]",
+        "cmp r10d, 16",
+        "cmove rdx, rax",
+        "cmovne rcx, rax",
+        "call r11",
+        frame!(end),
+    )
+}
 
 /// Makes a hooked call, see [`crate::hook`]: `al` holds the row's number, all else is as the program's
 /// call left it. The arguments are kept in a [`Frame`](crate::hook::Frame) on the stack, as many as
