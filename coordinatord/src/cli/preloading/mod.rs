@@ -10,6 +10,7 @@
 //!   standard error of each program for which it finds none ([`object::empty`]).
 
 pub(super) mod canary;
+pub(super) mod hooks;
 pub(super) mod line_file;
 pub(super) mod lines;
 pub(super) mod loaders;
@@ -22,6 +23,7 @@ pub(super) mod root;
 pub(super) mod scratch;
 pub(super) mod self_test;
 pub(super) mod standing;
+mod symbols;
 pub(super) mod trial;
 
 /// The list of libraries that the loader loads into every program.

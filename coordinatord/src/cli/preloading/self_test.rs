@@ -1,11 +1,12 @@
 //! The self-test: every loader takes what is meant for it, and no program is different for it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::canary::{self, Tried};
+use super::hooks::Hooks;
 use super::line_file::LineFile;
 use super::lines;
 use super::loaders::{self, Loader};
@@ -24,6 +25,8 @@ pub(in crate::cli) struct Report {
     pub(in crate::cli) way: Way,
     /// The programs that were run.
     pub(in crate::cli) programs: Vec<Tried>,
+    /// The functions that it stands in front of; `None`: there is no telling, of it or of libc.
+    pub(in crate::cli) hooks: Option<Hooks>,
     /// What the loaders of this machine make of it.
     pub(in crate::cli) loaders: Vec<LoaderReport>,
 }
@@ -52,6 +55,11 @@ pub(in crate::cli) struct LoaderReport {
 }
 
 impl Report {
+    /// Functions that nobody expected this libc to lack.
+    pub(in crate::cli) fn unexplained(&self) -> &[String] {
+        self.hooks.as_ref().map_or(&[], |hooks| &hooks.unexplained)
+    }
+
     /// What programs took amiss.
     pub(in crate::cli) fn differences(&self) -> impl Iterator<Item = String> {
         self.programs.iter().filter_map(|tried| {
@@ -126,9 +134,28 @@ impl Loaders {
         make_directories(root, &scratch.within().join("work"))?;
         Ok(Report {
             way,
+            hooks: self.hooks(root, directory)?,
             loaders: self.reports(root, how, directory)?,
             programs: canary::try_all(root, how, &scratch.within().join("work"), directory)?,
         })
+    }
+
+    /// The functions of the shim below `directory`, and of the libc that the loader takes.
+    fn hooks(&self, root: &Root, directory: &Path) -> io::Result<Option<Hooks>> {
+        let listed = ["--list", "/bin/sh"];
+        let ran = trial::run(
+            root,
+            How::AsItIs,
+            Path::new("/"),
+            loaders::own().path,
+            &listed,
+        )?;
+        let Some(libc) = libc_of(&String::from_utf8_lossy(&ran.output)) else {
+            return Ok(None);
+        };
+        let read = |path: &Path| std::fs::read(root.existing(path)?);
+        let shim = read(&directory.join(self.layout.shim).join(FILE_NAME))?;
+        Ok(Hooks::of(&shim, &read(&libc)?))
     }
 
     fn reports(
@@ -152,6 +179,13 @@ impl Loaders {
         reports.extend(unclear);
         Ok(reports)
     }
+}
+
+/// `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f0000000000)`
+fn libc_of(listing: &str) -> Option<PathBuf> {
+    let lines = listing.lines().map(str::trim);
+    let mut places = lines.filter_map(|line| line.strip_prefix("libc.so.6 => "));
+    Some(places.next()?.rsplit_once(" (")?.0.into())
 }
 
 fn report(loader: &Loader, problem: Option<String>) -> LoaderReport {
@@ -240,6 +274,14 @@ fn finds(root: &Root, loader: &Loader, directory: &Path, library: &Path) -> io::
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_libc_that_a_loader_names() {
+        let listing =
+            "\tlinux-vdso.so.1 (0x1)\n\tlibc.so.6 => /lib/libc.so.6 (0x2)\n\t/lib64/ld.so (0x3)\n";
+        assert_eq!(libc_of(listing), Some("/lib/libc.so.6".into()));
+        assert_eq!(libc_of("\tstatically linked\n"), None);
+    }
 
     fn own_machine() -> (Root, Scratch) {
         let root = Root::at(Path::new("/")).unwrap();

@@ -212,6 +212,7 @@ mod tests {
                 program: "true",
                 difference: difference.map(str::to_owned),
             }],
+            hooks: None,
             loaders: vec![LoaderReport {
                 programs: "32-bit",
                 path: "/lib/ld.so",

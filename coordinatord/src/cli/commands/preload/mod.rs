@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::preloading::hooks::Hooks;
 use crate::cli::preloading::root::Root;
 use crate::cli::preloading::scratch::Scratch;
 use crate::cli::preloading::self_test::{Loaders, Report, Way};
@@ -91,6 +92,7 @@ fn lines(report: &Report) -> Vec<String> {
         };
         format!("{} programs ({}): {found}", loader.programs, loader.path)
     }));
+    lines.extend(report.hooks.as_ref().map(Hooks::line));
     lines.extend(
         report
             .differences()
