@@ -15,3 +15,4 @@ mod replica;
 mod shell;
 mod snapshot;
 mod switch;
+mod tools;
