@@ -64,6 +64,11 @@ impl Tally {
         if self.open.is_empty() {
             return;
         }
+        if hint.tells_of_loss() {
+            // Who lost them did not do all of it.
+            let open = self.open.values_mut().map(|open| &mut open.change.sources);
+            open.for_each(|sources| *sources = sources.and(hint.source));
+        }
         for key in keys_in(&hint.what).into_iter().flatten() {
             for number in self.by_key.get(&key).into_iter().flatten() {
                 if let Some(open) = self.open.get_mut(number) {
@@ -258,7 +263,6 @@ mod tests {
             new_name: Name::new("b").unwrap(),
         };
         tally.told(&hint(Source::Shim, rename));
-        tally.told(&hint(Source::Shim, What::Everything));
         tally.told(&hint(Source::Shim, name("not c")));
         let closed = tally.close(found);
         let announced: Vec<_> = closed
@@ -269,6 +273,21 @@ mod tests {
         assert_eq!(closed[0].origin, OriginId(7), "who told of it did it");
         assert_eq!(closed[3].origin, OriginId::SCAN);
         assert!(tally.by_key.is_empty() && !tally.has_suspects());
+    }
+
+    #[test]
+    fn a_hint_that_stands_for_lost_ones_tells_of_all() {
+        let (mut tally, now) = (Tally::default(), Instant::now());
+        tally.found(change(1, None, Source::Scan), now);
+        tally.found(change(2, Some("a"), Source::Scan), now);
+        let latecomers = Hint {
+            origin: OriginId::SCAN,
+            ..hint(Source::Shim, What::Everything)
+        };
+        tally.told(&latecomers);
+        assert!(tally.has_suspects());
+        tally.told(&hint(Source::Shim, What::Everything));
+        assert!(!tally.has_suspects());
     }
 
     #[test]

@@ -70,6 +70,13 @@ pub struct Hint {
 }
 
 impl Hint {
+    /// Does it stand for hints that were lost? (Looking everywhere for the sake of latecomers does not:
+    /// nobody told of them.)
+    pub fn tells_of_loss(&self) -> bool {
+        let known = self.origin != OriginId::SCAN || self.source == Source::Kernel;
+        known && self.what == What::Everything
+    }
+
     /// Might it tell of something that lay outside all roots until now?
     pub(crate) fn may_bring_in(&self) -> bool {
         matches!(

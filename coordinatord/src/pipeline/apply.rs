@@ -69,6 +69,9 @@ impl Pipeline {
         for hint in hints {
             self.track_mapping(hint);
             self.account.tally.told(hint);
+            if let Some(scan) = self.state.scan.as_mut() {
+                scan.excused |= hint.tells_of_loss();
+            }
         }
         self.manager
             .take_in(&mut self.state.queue, hints, Instant::now(), Instant::now);

@@ -98,11 +98,9 @@ impl Round<'_> {
         };
         self.note(mark);
         let started = self.started;
-        let scan = self.state.scan.as_mut();
-        match scan {
-            Some(scan) => scan.excused = true,
-            None => self.state.scan = Some(Scan::new(ScanReason::Gap, started)),
-        }
+        self.state
+            .scan
+            .get_or_insert_with(|| Scan::new(ScanReason::Gap, started));
         self.state.list_roots(mark, true)
     }
 }
