@@ -53,31 +53,48 @@ impl AsFd for Area {
     }
 }
 
-/// Opens the roots and the mounts below them. The second are the roots that can't be, and why.
-pub(super) fn areas_of(roots: &[PathBuf]) -> (Vec<Area>, Vec<(PathBuf, io::Error)>) {
-    let (mut areas, mut troubles) = (Vec::new(), Vec::new());
+/// What there is to be watched.
+#[derive(Default)]
+pub(super) struct Found {
+    /// The directories.
+    pub(super) areas: Vec<Area>,
+    /// Those that can't be opened, and why.
+    pub(super) missing: Vec<String>,
+}
+
+impl Found {
+    fn missing(&mut self, path: &Path, error: &io::Error) {
+        self.missing.push(format!("{}: {error}", path.display()));
+    }
+}
+
+/// Opens the roots and the mounts below them. May take long, where a file system does not answer.
+pub(super) fn areas_of(roots: &[PathBuf]) -> Found {
+    let mut found = Found::default();
     for root in roots {
         match root.canonicalize().and_then(|path| Area::open(&path)) {
-            Ok(area) => areas.push(area),
-            Err(error) => troubles.push((root.clone(), error)),
+            Ok(area) => found.areas.push(area),
+            Err(error) => found.missing(root, &error),
         }
     }
     let mounts = std::fs::read(MOUNTS).unwrap_or_default();
     let below = |mount: &PathBuf| {
         let is_below = |area: &Area| is_within(mount, &area.path);
-        areas.iter().any(is_below)
+        found.areas.iter().any(is_below)
     };
     let mounts: Vec<_> = mount_points(&mounts).filter(below).collect();
     for mount in mounts {
         match Area::open(&mount) {
-            Ok(area) if areas.iter().all(|known| known.inode != area.inode) => areas.push(area),
+            Ok(area) if found.areas.iter().all(|known| known.inode != area.inode) => {
+                found.areas.push(area);
+            }
             Ok(_) => {}
-            // A mount on a file, or one that may not be looked into.
+            // A mount on a file.
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
-            Err(error) => troubles.push((mount, error)),
+            Err(error) => found.missing(&mount, &error),
         }
     }
-    (areas, troubles)
+    found
 }
 
 fn is_within(path: &Path, directory: &Path) -> bool {
@@ -100,16 +117,16 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (there, gone) = (home.path().join("there"), home.path().join("gone"));
         std::fs::create_dir(&there).unwrap();
-        let (areas, troubles) = areas_of(&[there.clone(), gone.clone()]);
+        let Found { areas, missing } = areas_of(&[there.clone(), gone.clone()]);
         assert_eq!(areas.len(), 1);
         assert_eq!(areas[0].path, there.canonicalize().unwrap());
-        assert_eq!(troubles[0].0, gone);
-        let (again, _) = areas_of(std::slice::from_ref(&there));
+        assert!(missing[0].starts_with(gone.to_str().unwrap()));
+        let again = areas_of(std::slice::from_ref(&there)).areas;
         assert!(are_the_same(&areas, &again));
         std::fs::rename(&there, &gone).unwrap();
         std::fs::create_dir(&there).unwrap();
         assert!(
-            !are_the_same(&areas, &areas_of(&[there]).0),
+            !are_the_same(&areas, &areas_of(&[there]).areas),
             "another directory"
         );
     }

@@ -22,6 +22,7 @@ mod directories;
 )]
 mod event;
 mod hear;
+mod looker;
 mod names;
 mod pending;
 mod programs;
@@ -53,6 +54,7 @@ pub use report::WitnessReport;
 
 use crate::intake::{Hint, Intake, Merge, Source};
 use hear::Hearing;
+use looker::Looker;
 use programs::Programs;
 use watch::{Order, Watch};
 
@@ -80,6 +82,7 @@ impl Default for Settings {
 /// The witness. Everything that it has in the kernel is gone when it is dropped.
 pub struct Witness {
     settings: Settings,
+    looker: Looker,
     orders: mpsc::Sender<Order>,
     bell: Arc<OwnedFd>,
     report: Arc<Mutex<WitnessReport>>,
@@ -104,6 +107,7 @@ impl Witness {
         };
         Ok(Self {
             settings,
+            looker: Looker::default(),
             orders,
             bell,
             report,
@@ -111,10 +115,15 @@ impl Witness {
         })
     }
 
-    /// Watches these directories and no others from now on; none when the switch is off.
-    pub fn watch(&self, roots: Vec<PathBuf>) {
-        if self.settings.enabled {
-            self.order(Order::Watch(roots));
+    /// Watches these directories and no others, soon; none when the switch is off.
+    pub fn watch(self: &Arc<Self>, roots: Vec<PathBuf>) {
+        if self.settings.enabled && self.looker.wants(roots) {
+            let witness = Arc::clone(self);
+            tokio::task::spawn_blocking(move || {
+                witness
+                    .looker
+                    .look(|found| witness.order(Order::Watch(found)));
+            });
         }
     }
 

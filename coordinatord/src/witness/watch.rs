@@ -4,7 +4,6 @@
 //! always among the same hints.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::Settings;
-use super::area::{Area, are_the_same, areas_of};
+use super::area::{Area, Found, are_the_same};
 use super::directories;
 use super::hear::Hearing;
 use super::names::{self, NameWatch};
@@ -33,7 +32,7 @@ const BUFFERS_MAX: usize = 64;
 /// What others tell the thread.
 pub(super) enum Order {
     /// Watch these; none: watch nothing. Where anything new is watched, everything is looked at once.
-    Watch(Vec<PathBuf>),
+    Watch(Found),
     /// Somebody waits until everything of before is sent.
     Barrier(oneshot::Sender<()>),
     /// The end.
@@ -114,19 +113,16 @@ impl Watch {
         let _ = rustix::io::read(&*self.bell, &mut [0; 8]);
         while let Ok(order) = self.orders.try_recv() {
             match order {
-                Order::Watch(roots) => self.watch(&roots, now),
+                Order::Watch(found) => self.watch(found, now),
                 Order::Barrier(done) => self.barriers.push(done),
                 Order::Stop => self.stopped = true,
             }
         }
     }
 
-    /// Watches these roots from now on. Nothing happens when they are as they were.
-    fn watch(&mut self, roots: &[PathBuf], now: Instant) {
-        let (areas, troubles) = areas_of(roots);
-        let missing = troubles.iter();
-        let missing = missing.map(|(path, error)| format!("{}: {error}", path.display()));
-        self.missing = missing.collect();
+    /// Watches these areas from now on. Nothing happens when they are as they were.
+    fn watch(&mut self, Found { areas, missing }: Found, now: Instant) {
+        self.missing = missing;
         if are_the_same(&areas, &self.hearing.areas) {
             return;
         }
