@@ -306,7 +306,35 @@ pub(crate) fn copy_memory(address: usize, to: &mut [u8]) -> bool {
             0,
         )
     };
-    usize::try_from(copied) == Ok(to.len())
+    match checked(copied) {
+        Ok(copied) => copied == to.len(),
+        Err(Errno::FAULT) => false,
+        Err(_) => copy_readable(address, to),
+    }
+}
+
+/// The same in less than a page, where the kernel does not copy memory for programs
+/// (`CONFIG_CROSS_MEMORY_ATTACH`).
+#[cold]
+fn copy_readable(address: usize, to: &mut [u8]) -> bool {
+    let last = address.wrapping_add(to.len()).wrapping_sub(1);
+    let readable = is_readable(address) && is_readable(last);
+    if readable {
+        let from = address as *const u8;
+        // SAFETY: it lies in these two pages; the program does not unmap what a call under way was given.
+        unsafe { from.copy_to_nonoverlapping(to.as_mut_ptr(), to.len()) };
+    }
+    readable
+}
+
+/// Whether the page of `address` can be read: the kernel looks at the mask before it finds that there is
+/// nothing to be done with it.
+fn is_readable(address: usize) -> bool {
+    const WORD: usize = 8;
+    let mask = address & !(WORD - 1);
+    // SAFETY: the kernel reads a word, if it can.
+    let answer = unsafe { system_call_4(number::RT_SIGPROCMASK, usize::MAX, mask, 0, WORD) };
+    checked(answer) == Err(Errno::INVAL)
 }
 
 /// A descriptor of the shim's own, closed when dropped. None outlives the function that made it.
@@ -453,5 +481,24 @@ pub(crate) fn exit_group(code: usize) -> ! {
     loop {
         // SAFETY: does not return.
         unsafe { system_call_1(number::EXIT_GROUP, code) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_copied_by_the_kernel_and_without_it() {
+        let text = b"some of the program's memory";
+        let unreadable = map(8192, 0, MAP_PRIVATE | MAP_ANONYMOUS, -1).unwrap();
+        for copy in [copy_memory, copy_readable] {
+            let mut room = [0; 20];
+            assert!(copy(text.as_ptr() as usize, &mut room));
+            assert_eq!(room, text[..20]);
+            assert!(!copy(8, &mut room) && !copy(unreadable + 100, &mut room));
+        }
+        // SAFETY: mapped above.
+        unsafe { unmap(unreadable, 8192) };
     }
 }

@@ -68,6 +68,7 @@ pub(crate) const OPEN_BY_HANDLE_AT: u16 = 265;
 pub(crate) const SYNCFS: u16 = 267;
 pub(crate) const SETNS: u16 = 268;
 pub(crate) const PROCESS_VM_READV: u16 = 270;
+pub(crate) const RT_SIGPROCMASK: u16 = 135;
 pub(crate) const RENAMEAT2: u16 = 276;
 pub(crate) const SECCOMP: u16 = 277;
 pub(crate) const COPY_FILE_RANGE: u16 = 285;

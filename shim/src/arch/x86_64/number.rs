@@ -68,6 +68,7 @@ pub(crate) const OPEN_BY_HANDLE_AT: u16 = 304;
 pub(crate) const SYNCFS: u16 = 306;
 pub(crate) const SETNS: u16 = 308;
 pub(crate) const PROCESS_VM_READV: u16 = 310;
+pub(crate) const RT_SIGPROCMASK: u16 = 14;
 pub(crate) const RENAMEAT2: u16 = 316;
 pub(crate) const SECCOMP: u16 = 317;
 pub(crate) const COPY_FILE_RANGE: u16 = 326;
