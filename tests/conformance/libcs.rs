@@ -19,18 +19,38 @@ pub(crate) struct Libc {
 impl Libc {
     /// That of a Debian release; `None`, and said so, when it can't be fetched.
     pub(crate) fn of(suite: &str) -> Option<Self> {
+        Self::fetch(&[suite])
+    }
+
+    /// The same for another processor.
+    pub(crate) fn of_architecture(suite: &str, architecture: &str) -> Option<Self> {
+        Self::fetch(&[suite, architecture])
+    }
+
+    fn fetch(which: &[&str]) -> Option<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/libc");
         let target = shim().ancestors().nth(2)?;
         let mut fetch = Command::new(script);
-        let fetched = harness::run(fetch.arg(suite).env("CARGO_TARGET_DIR", target));
+        let fetched = harness::run(fetch.args(which).env("CARGO_TARGET_DIR", target));
         if fetched.code != Some(0) {
-            harness::skip(suite, fetched.stderr.trim());
+            harness::skip(&which.join(" "), fetched.stderr.trim());
             return None;
         }
         let root = PathBuf::from(fetched.text().trim());
         let loader = std::fs::read_link(root.join("lib/ld.so")).ok()?;
         let libraries = root.join("lib").join(loader.parent()?);
         Some(Self { root, libraries })
+    }
+
+    /// Where all of it lies.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where libraries to link with are.
+    pub(crate) fn to_link(&self) -> PathBuf {
+        let triplet = self.libraries.file_name().expect("a directory");
+        self.root.join("usr/lib").join(triplet)
     }
 
     /// libc itself.
@@ -41,7 +61,7 @@ impl Libc {
     /// Compiles a program against it.
     fn compile(&self, scene: &Scene, name: &str, source: &str) -> PathBuf {
         let triplet = self.libraries.file_name().expect("a directory");
-        let libraries = self.root.join("usr/lib").join(triplet);
+        let libraries = self.to_link();
         let headers = Path::new("/usr/include");
         let option = |option: &str, path: &Path| format!("{option}{}", path.display());
         let arguments = [

@@ -3,6 +3,7 @@
 //! A [`harness::recorder::Recorder`] stands in the coordinator's place; programs change a tree; what
 //! differs afterwards must have been told, down to the byte.
 
+mod aarch64;
 mod calls;
 mod exports;
 mod figures;
