@@ -89,7 +89,7 @@ impl Coverage {
             context.say(format_args!(
                 "{:>7}  {}",
                 shown::count(*count as u64),
-                seen.told()
+                seen.told(otherwise(&answer.capture))
             ))?;
         }
         let silent = |row: &Row| row.seen == Seen::NotCovered && row.writes.is_none();
@@ -161,17 +161,30 @@ fn seen(process: &Process, heard: Option<&AttachedProcess>) -> Seen {
 }
 
 impl Seen {
-    fn told(self) -> &'static str {
-        match self {
+    /// `otherwise`: how that is heard which the shim does not tell.
+    fn told(self, otherwise: &str) -> String {
+        let told = match self {
             Self::Attached => "attached: each change is told at once",
             Self::PartlyAttached => {
-                "attached, but some of what they do is not seen: found by scans"
+                return format!("attached, but not all that they do is seen there: {otherwise}");
             }
             Self::Loaded => "have the shim and changed nothing yet where files are protected",
             Self::Filtered => "have the shim, but a system call filter keeps it from telling",
             Self::SwitchedOff => "have the shim, switched off by EVERWRITE_OFF=1",
-            Self::NotCovered => "not covered: found by scans (--all names them)",
-        }
+            Self::NotCovered => {
+                return format!("without the shim: {otherwise} (--all names them)");
+            }
+        };
+        told.to_owned()
+    }
+}
+
+/// How what the shim does not tell comes to be known.
+fn otherwise(capture: &Capture) -> &'static str {
+    match (&*capture.ebpf.state, &*capture.names.state) {
+        ("on", "on") => "heard by the witness",
+        (_, "on") => "heard by the witness, but for stores into mappings",
+        _ => "found by scans",
     }
 }
 
@@ -192,7 +205,7 @@ impl Row {
             Seen::SwitchedOff => "switched off".to_owned(),
             Seen::NotCovered => {
                 format!(
-                    "not covered: {}{}",
+                    "without the shim: {}{}",
                     process.sight.told(),
                     writer(writes.as_ref())
                 )

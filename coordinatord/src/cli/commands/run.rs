@@ -47,7 +47,7 @@ impl Run {
         }
         if let Some(reason) = blind_spot::of(&self.command[0]) {
             context.note(format_args!(
-                "everwrite: {} is not seen by the shim, as {reason}: what it changes is found by scans",
+                "everwrite: {} is not seen by the shim, as {reason}: what it changes is heard by the witness, if there is one, or found by scans",
                 shown::path(self.command[0].as_bytes())
             ));
         }
