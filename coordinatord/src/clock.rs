@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use everwrite_protocol::ids::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Now, as file times tell it.
 pub fn wall_clock() -> Timestamp {
@@ -10,6 +11,12 @@ pub fn wall_clock() -> Timestamp {
     Timestamp(since.map_or(0, |since| {
         i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
     }))
+}
+
+/// Now, by the coarse clock that file systems set times by: it moves with each tick.
+pub fn file_clock() -> Timestamp {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    Timestamp::from_parts(now.tv_sec, now.tv_nsec as u32)
 }
 
 /// Names this boot of the machine: another number after each. 0 where it can't be told.

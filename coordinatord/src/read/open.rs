@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 
-use everwrite_protocol::ids::Name;
+use everwrite_protocol::ids::{Name, Timestamp};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
+use crate::clock::file_clock;
 use crate::look::{Stat, stat_descriptor};
 
 /// A regular file open for reading, and what it looked like before the first byte was read.
@@ -17,6 +18,8 @@ pub struct OpenContent {
     pub file: File,
     /// Taken before reading: a change after it shows at the next look.
     pub stat: Stat,
+    /// The clock by which file systems set times, read before that.
+    pub tick: Timestamp,
 }
 
 /// Opens a regular file. Does not follow a link, wait for a pipe's other end, or touch the access
@@ -28,9 +31,11 @@ pub fn open_content(directory: impl AsFd, name: &Name) -> io::Result<OpenContent
         Err(Errno::PERM) => open(flags),
         other => other,
     }?;
+    let tick = file_clock();
     let stat = stat_descriptor(&descriptor)?;
     Ok(OpenContent {
         file: descriptor.into(),
         stat,
+        tick,
     })
 }

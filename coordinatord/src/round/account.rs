@@ -160,7 +160,10 @@ impl Round<'_> {
 /// the change before it. A directory's times follow its names, which are counted; a staged file was
 /// when it was created.
 pub(super) fn counts(row: &FileRow, stat: &Stat) -> bool {
-    let same = row.changed == stat.changed && row.size == stat.size;
+    // What is suspect is sent again whether or not it changed: only what shows counts.
+    let untouched =
+        row.changed == stat.changed || row.is_suspect() && row.modified == stat.modified;
+    let same = untouched && row.size == stat.size;
     !row.staged && row.kind != Kind::Directory && !same
 }
 

@@ -10,9 +10,10 @@ use everwrite_protocol::wire::{Attributes, BackupCommand, Kind};
 use super::Round;
 use super::account::{Sides, counts};
 use super::names::{At, Opened, Why};
+use super::times::{changed_in_between, is_racy, looks_written};
 use crate::clock::wall_clock;
 use crate::index::{FileRow, SUSPECT};
-use crate::intake::OriginId;
+use crate::intake::{OriginId, Source};
 use crate::look::{OpenDirectory, Stat, attributes_digest, stat_at};
 use crate::queue::{Dirt, DirtyFile, Mark};
 use crate::read::{OpenContent, ReadOutcome, Reader, clean_pages, is_in_memory, open_content};
@@ -268,7 +269,10 @@ impl Round<'_> {
             return self.distrust(row.id);
         };
         entry.cost += self.look_began.elapsed();
-        let suspect = unfinished || entry.failed || changed_in_between(&entry, stat);
+        let suspect = unfinished
+            || entry.failed
+            || changed_in_between(&entry, stat)
+            || hides_writes(content, entry.mark);
         self.put_attributes(&row, stat, attributes, origin, suspect)?;
         if unfinished {
             entry.begun = entry.begun.or(Some(stat.changed));
@@ -446,18 +450,10 @@ pub(super) enum Compared {
     NotNow,
 }
 
-/// A write moves the time of content on, and the other with it; what sets only one of them (chmod,
-/// rename), or sets the first back (utimes), leaves content alone. Errs on the side of looking.
-fn looks_written(row: &FileRow, stat: &Stat) -> bool {
-    let moved = row.modified != stat.modified;
-    let moved_on = moved && (stat.modified > row.modified || stat.modified == stat.changed);
-    row.size != stat.size || moved_on
-}
-
-/// Was the file changed since its first part was read, and nobody announced it? What was read then
-/// may be out of date.
-fn changed_in_between(entry: &DirtyFile, stat: &Stat) -> bool {
-    entry.next.is_none() && entry.begun.is_some_and(|changed| changed != stat.changed)
+/// May what was read be out of date already, and nothing show it? What somebody announces is announced again
+/// when it is written again.
+pub(super) fn hides_writes(content: &OpenContent, mark: Mark) -> bool {
+    mark.sources.has(Source::Scan) && is_racy(&content.stat, content.tick)
 }
 
 /// Is it a young file that goes on growing, as one that will replace another does? Comparing reads all
@@ -492,7 +488,8 @@ fn widen(entry: &mut DirtyFile, row: &FileRow, stat: &Stat) {
     let dirt = &mut entry.dirt;
     let announced = entry.begun.is_some() || !dirt.ranges.is_empty() || dirt.appended || dirt.whole;
     let suspect = row.is_suspect() && !row.staged && entry.begun.is_none();
-    dirt.whole |= suspect || !announced && looks_written(row, stat);
+    let by_scan = entry.mark.sources.has(Source::Scan);
+    dirt.whole |= suspect || !announced && looks_written(row, stat, by_scan);
     if stat.size > row.size {
         dirt.ranges.add(row.size, u64::MAX);
     }
@@ -542,29 +539,6 @@ mod tests {
             device_number: 0,
             links: 1,
         }
-    }
-
-    fn sides(modified: (i64, i64), changed: i64, size: (u64, u64)) -> bool {
-        let stat = Stat {
-            modified: Timestamp(modified.1),
-            changed: Timestamp(changed),
-            ..stat(size.1)
-        };
-        let old = Stat {
-            size: size.0,
-            modified: Timestamp(modified.0),
-            ..stat
-        };
-        looks_written(&FileRow::of(FileId(1), &old, [0; 16], false), &stat)
-    }
-
-    #[test]
-    fn what_looks_like_a_write() {
-        assert!(!sides((5, 5), 9, (10, 10)), "chmod");
-        assert!(!sides((5, 2), 9, (10, 10)), "utimes to the past");
-        assert!(sides((5, 9), 9, (10, 10)), "written");
-        assert!(sides((5, 8), 9, (10, 10)), "written, then chmod");
-        assert!(sides((5, 5), 9, (10, 11)), "another size");
     }
 
     #[test]

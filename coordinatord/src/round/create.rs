@@ -7,6 +7,7 @@ use everwrite_protocol::ids::{FileId, Name};
 use everwrite_protocol::wire::{Attributes, BackupCommand, Kind};
 
 use super::Round;
+use super::content::hides_writes;
 use super::names::{At, Why};
 use super::state::Delayed;
 use crate::clock::wall_clock;
@@ -121,6 +122,9 @@ impl Round<'_> {
             self.give_way(at, name, base.as_ref(), why)?;
             let file = self.create_row(stat, attributes, false, why)?;
             self.send_pieces(content, file, delta_base.id, &pieces, why)?;
+            if hides_writes(content, why.mark) {
+                self.distrust(file)?;
+            }
             return self.attach(at.file, name, file, why.mark.origin);
         }
         if stat.size > WHOLE_BYTES_MAX {
@@ -157,6 +161,7 @@ impl Round<'_> {
         };
         let range = (0, stat.size);
         match reader.send_range(&content.file, file, why.mark.origin, range, sparse, true) {
+            Ok(_) if hides_writes(content, why.mark) => self.distrust(file),
             Ok(_) => Ok(()),
             Err(error) => {
                 self.trouble(&at.directory.place, Some(name), &error);

@@ -18,6 +18,7 @@ mod pace;
 mod root;
 mod sibling;
 mod state;
+mod times;
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};

@@ -21,6 +21,8 @@ use crate::network_backup::{Batch, Identity, QueryClient, Target};
 use crate::reconcile::{RootVerdict, Scan, ScanReason};
 use crate::witness::{self, Witness};
 
+mod unannounced;
+
 /// What a receiver makes of commands, the obvious way.
 #[derive(Default, Clone)]
 struct Model {

@@ -1,0 +1,59 @@
+//! Writes that nobody announces and that times hardly show.
+
+use std::fs::FileTimes;
+use std::time::SystemTime;
+
+use super::*;
+
+/// A file that a scan found, and read within the tick in which it was written.
+fn read_within_the_tick(rig: &mut Rig) -> crate::index::FileRow {
+    for _ in 0..1000 {
+        fs::write(rig.root.join("file"), "first").unwrap();
+        rig.scan();
+        let metadata = fs::metadata(rig.root.join("file")).unwrap();
+        let row = rig.state.index.by_inode(metadata.dev(), metadata.ino(), 0);
+        let row = row.unwrap().unwrap();
+        if row.is_suspect() {
+            return row;
+        }
+    }
+    panic!("no look within the tick of the write");
+}
+
+/// Written again within the tick: size and times are as they were.
+#[test]
+fn what_is_written_twice_within_a_tick_is_found() {
+    let mut rig = Rig::new();
+    rig.settle();
+    let row = read_within_the_tick(&mut rig);
+    fs::write(rig.root.join("file"), "other").unwrap();
+    // As the times would be by a clock that has not moved on.
+    let now = fs::metadata(rig.root.join("file")).unwrap();
+    let same = crate::index::FileRow {
+        modified: everwrite_protocol::ids::Timestamp::from_parts(
+            now.mtime(),
+            now.mtime_nsec() as u32,
+        ),
+        ..row
+    };
+    let sequence = rig.state.index.begin().unwrap();
+    rig.state.index.put_file(&same, sequence).unwrap();
+    rig.state.index.commit_without_batch().unwrap();
+    rig.scan();
+    rig.check();
+}
+
+/// As `cp -p` does: other content of the same size, and the time of content set back.
+#[test]
+fn what_is_written_and_set_back_is_found() {
+    let mut rig = Rig::new();
+    let file = rig.root.join("file");
+    fs::write(&file, "first").unwrap();
+    rig.settle();
+    fs::write(&file, "other").unwrap();
+    let past = FileTimes::new().set_modified(SystemTime::UNIX_EPOCH);
+    let open = fs::OpenOptions::new().write(true).open(&file).unwrap();
+    open.set_times(past).unwrap();
+    rig.scan();
+    rig.check();
+}
