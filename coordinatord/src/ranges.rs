@@ -87,6 +87,13 @@ impl RangeSet {
         self.ranges.last().is_some_and(|range| range.1 == u64::MAX)
     }
 
+    /// Is all of this covered?
+    pub fn contains(&self, offset: u64, length: u64) -> bool {
+        let end = offset.saturating_add(length);
+        let holds = |range: &&(u64, u64)| range.0 <= offset && end <= range.1;
+        self.ranges.iter().any(|range| holds(&range))
+    }
+
     /// Does one of them that has an end, end beyond `size`?
     pub fn pass(&self, size: u64) -> bool {
         let ends = self.ranges.iter().map(|range| range.1);

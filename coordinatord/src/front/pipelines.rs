@@ -105,7 +105,9 @@ impl Front {
         let (intake, witness) = (Arc::clone(&self.intake), Arc::clone(&self.witness));
         let flushes = self.flushes.clone();
         tokio::spawn(async move {
-            tokio::join!(intake.barrier(), witness.barrier());
+            // What both tell of is read on the shim's word, and once.
+            intake.barrier().await;
+            witness.barrier().await;
             let _ = flushes.send(Flush { pipeline, request });
         });
     }

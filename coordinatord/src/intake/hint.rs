@@ -63,7 +63,7 @@ pub struct Hint {
     pub origin: OriginId,
     /// Who tells of it.
     pub source: Source,
-    /// When the hint was drained from the shim's segment.
+    /// When the hint was drained from the shim's segment; or when the kernel saw the last of it.
     pub at: Instant,
     /// Where to look, and for what.
     pub what: What,

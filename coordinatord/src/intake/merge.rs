@@ -16,6 +16,9 @@ use crate::ranges::{self, RangeSet};
 const FILES_MAX: usize = 16 * 1024;
 /// Names that can wait, and directories of which only "some names" is known.
 const NAMES_MAX: usize = 16 * 1024;
+/// Writes told by the kernel that wait one by one. Each has the time by which it was done, which spares
+/// reading what has been read since.
+const WRITES_MAX: usize = 4096;
 /// Ranges of all files together.
 const RANGES_MAX: usize = 128 * 1024;
 /// Least time between two [`What::Everything`], which any process may ask for at any rate.
@@ -26,6 +29,8 @@ pub(crate) struct Merge {
     source: Source,
     files: HashMap<(OriginId, Inode, u64), Dirt>,
     ranges: usize,
+    /// Each with its own time, for as long as there are few.
+    writes: Vec<Hint>,
     names: Vec<Hint>,
     known_names: HashSet<What>,
     directories: HashMap<Inode, (OriginId, Instant)>,
@@ -54,6 +59,7 @@ impl Merge {
             source,
             files: HashMap::new(),
             ranges: 0,
+            writes: Vec::new(),
             names: Vec::new(),
             known_names: HashSet::new(),
             directories: HashMap::new(),
@@ -66,6 +72,17 @@ impl Merge {
     /// Adds what was drained at `at`.
     pub(crate) fn add(&mut self, origin: OriginId, at: Instant, what: What) {
         match what {
+            What::Write { .. }
+                if self.source == Source::Kernel && self.writes.len() < WRITES_MAX =>
+            {
+                let source = self.source;
+                self.writes.push(Hint {
+                    origin,
+                    source,
+                    at,
+                    what,
+                });
+            }
             What::Write {
                 file,
                 birth,
@@ -108,6 +125,7 @@ impl Merge {
     /// Is there anything that a barrier has to wait for?
     pub(crate) fn is_empty(&self) -> bool {
         self.files.is_empty()
+            && self.writes.is_empty()
             && self.names.is_empty()
             && self.directories.is_empty()
             && self.everything.is_none()
@@ -120,8 +138,10 @@ impl Merge {
 
     /// Is there anything to send at `now`? "Everything" waits for its time.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        let precise =
-            !(self.files.is_empty() && self.names.is_empty() && self.directories.is_empty());
+        let precise = !(self.files.is_empty()
+            && self.writes.is_empty()
+            && self.names.is_empty()
+            && self.directories.is_empty());
         precise || (self.everything.is_some() && self.everything_is_due(now))
     }
 
@@ -134,6 +154,7 @@ impl Merge {
         for (directory, (origin, at)) in std::mem::take(&mut self.directories) {
             hints.push(self.hint(origin, at, What::Names { directory }));
         }
+        hints.append(&mut self.writes);
         let mut syncs = Vec::new();
         for ((origin, file, birth), dirt) in std::mem::take(&mut self.files) {
             let hint = |what| self.hint(origin, dirt.at, what);
@@ -169,7 +190,12 @@ impl Merge {
     }
 
     fn dirt(&mut self, key: (OriginId, Inode, u64), at: Instant) -> &mut Dirt {
-        self.files.entry(key).or_insert_with(|| Dirt::new(at))
+        let dirt = self.files.entry(key).or_insert_with(|| Dirt::new(at));
+        // Of all that is told as one, the latest: what is looked at after that has seen it.
+        if self.source == Source::Kernel {
+            dirt.at = dirt.at.max(at);
+        }
+        dirt
     }
 
     fn add_range(
@@ -246,6 +272,7 @@ impl Merge {
             kept
         });
         self.ranges = self.files.len();
+        self.writes.clear();
         self.names.clear();
         self.known_names.clear();
         self.directories.clear();

@@ -73,6 +73,9 @@ impl Pipeline {
                 scan.excused |= hint.tells_of_loss();
             }
         }
+        let news = self.state.recent.may_know(hints);
+        let news = news.then(|| self.state.recent.news(hints));
+        let hints = news.as_deref().unwrap_or(hints);
         self.manager
             .take_in(&mut self.state.queue, hints, Instant::now(), Instant::now);
     }

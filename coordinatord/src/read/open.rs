@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use everwrite_protocol::ids::{Name, Timestamp};
 use rustix::fs::{Mode, OFlags, openat};
@@ -18,6 +19,8 @@ pub struct OpenContent {
     pub file: File,
     /// Taken before reading: a change after it shows at the next look.
     pub stat: Stat,
+    /// When that was, or before.
+    pub opened: Instant,
     /// The clock by which file systems set times, read before that.
     pub tick: Timestamp,
 }
@@ -32,8 +35,10 @@ pub fn open_content(directory: impl AsFd, name: &Name) -> io::Result<OpenContent
         other => other,
     }?;
     let tick = file_clock();
+    let opened = Instant::now();
     let stat = stat_descriptor(&descriptor)?;
     Ok(OpenContent {
+        opened,
         file: descriptor.into(),
         stat,
         tick,

@@ -241,7 +241,8 @@ impl Round<'_> {
         if lost && !row.staged && entry.begun.is_none() {
             self.note_overwritten(at, &row, entry.mark);
         }
-        for (offset, length) in ranges {
+        let mut read = true;
+        for &(offset, length) in &ranges {
             let mut reader = Reader {
                 batch: &mut self.batch,
                 buffer: &mut self.buffer,
@@ -257,12 +258,15 @@ impl Round<'_> {
                 row.staged,
             ) {
                 Ok(ReadOutcome::Complete) => {}
-                Ok(ReadOutcome::Shrunk) => entry.dirt.attributes = true,
+                Ok(ReadOutcome::Shrunk) => (read, entry.dirt.attributes) = (false, true),
                 Err(error) => {
                     self.trouble(&at.directory.place, Some(name), &error);
-                    entry.failed = true;
+                    (read, entry.failed) = (false, true);
                 }
             }
+        }
+        if read {
+            self.state.recent.read(row.inode, content.opened, &ranges);
         }
         let unfinished = !entry.dirt.ranges.is_empty() || entry.dirt.attributes;
         let Some(attributes) = self.attributes_at(at, name, stat) else {
@@ -428,15 +432,6 @@ impl Round<'_> {
         }
         self.postponed_files.push((inode, entry));
         Ok(())
-    }
-
-    /// A file that vanished before all of it had arrived.
-    pub(super) fn drop_staged(&mut self, file: FileId) -> Result<()> {
-        self.state.staged.remove(&file);
-        self.batch
-            .push(OriginId::SCAN, BackupCommand::Drop { file });
-        self.state.files = self.state.files.saturating_sub(1);
-        self.state.index.remove_file(file, self.batch.sequence())
     }
 }
 

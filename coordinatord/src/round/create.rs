@@ -162,12 +162,25 @@ impl Round<'_> {
         let range = (0, stat.size);
         match reader.send_range(&content.file, file, why.mark.origin, range, sparse, true) {
             Ok(_) if hides_writes(content, why.mark) => self.distrust(file),
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                let (inode, began) = (stat.inode, content.opened);
+                self.state.recent.read(inode, began, &[range]);
+                Ok(())
+            }
             Err(error) => {
                 self.trouble(&at.directory.place, Some(name), &error);
                 self.distrust(file)
             }
         }
+    }
+
+    /// A file that vanished before all of it had arrived.
+    pub(super) fn drop_staged(&mut self, file: FileId) -> Result<()> {
+        self.state.staged.remove(&file);
+        self.batch
+            .push(OriginId::SCAN, BackupCommand::Drop { file });
+        self.state.files = self.state.files.saturating_sub(1);
+        self.state.index.remove_file(file, self.batch.sequence())
     }
 
     /// Content that differs from the replaced file, the rest copied by the receiver.

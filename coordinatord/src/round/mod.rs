@@ -15,6 +15,7 @@ mod listing;
 mod moves;
 mod names;
 mod pace;
+mod recent;
 mod root;
 mod sibling;
 mod state;

@@ -10,6 +10,7 @@ use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::Origin;
 
 use super::pace::FilePace;
+use super::recent::RecentReads;
 use super::root::ROOT_UNBOUND;
 use crate::exclude::Excludes;
 use crate::front::Devices;
@@ -54,6 +55,8 @@ pub struct State {
     pub troubles: BTreeMap<PathBuf, String>,
     /// Tries to find a directory that is not where the index has it.
     pub attempts: HashMap<Inode, u8>,
+    /// What was read a moment ago.
+    pub recent: RecentReads,
     /// A hint came about an inode that the index does not know.
     pub unknown_hinted: bool,
     /// Look at delayed names and resting files now: somebody waits.
@@ -165,6 +168,7 @@ impl State {
             mapped: HashMap::new(),
             troubles: BTreeMap::new(),
             attempts: HashMap::new(),
+            recent: RecentReads::default(),
             unknown_hinted: false,
             hurry: false,
             scanned: None,

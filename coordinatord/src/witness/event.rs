@@ -1,7 +1,7 @@
 //! What the program in the kernel tells (`bpf/event.h`), decoded. The one place that knows the layout.
 
 /// Bytes of an encoded event.
-pub(super) const EVENT_BYTES: usize = 64;
+pub(super) const EVENT_BYTES: usize = 72;
 
 /// Something happened to the content or attributes of a file below a root.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +16,8 @@ pub(super) struct Event {
     pub(super) mapped: bool,
     /// Told before it happens, and it may take a while.
     pub(super) pending: bool,
+    /// When, in nanoseconds of CLOCK_MONOTONIC.
+    pub(super) at: u64,
     /// Who did it.
     pub(super) actor: Actor,
 }
@@ -68,6 +70,7 @@ impl Event {
             change,
             mapped: flags & 1 != 0,
             pending: flags & 2 != 0,
+            at: long(bytes, 64),
             actor: Actor {
                 process: word(bytes, 36),
                 started: long(bytes, 24),
@@ -144,6 +147,7 @@ mod tests {
             .iter()
             .for_each(|short| bytes.extend(short.to_ne_bytes()));
         bytes.extend(*b"busybox\0\0\0\0\0\0\0\0\0");
+        bytes.extend(77u64.to_ne_bytes());
         bytes
     }
 
@@ -151,7 +155,7 @@ mod tests {
     fn what_the_kernel_tells_is_understood() {
         let event = Event::decode(&encoded(1, 3)).unwrap();
         assert_eq!(encoded(1, 3).len(), EVENT_BYTES);
-        assert_eq!((event.inode, event.root), (7, 3));
+        assert_eq!((event.inode, event.root, event.at), (7, 3, 77));
         let written = Change::Written {
             offset: 4096,
             length: 100,
@@ -166,7 +170,7 @@ mod tests {
     #[test]
     fn what_is_no_event_is_none() {
         assert_eq!(Event::decode(&encoded(99, 0)), None);
-        assert_eq!(Event::decode(&encoded(1, 0)[..63]), None);
+        assert_eq!(Event::decode(&encoded(1, 0)[..71]), None);
         assert_eq!(Event::decode(&[]), None);
         assert!(!Event::decode(&encoded(2, 0)).unwrap().mapped);
     }

@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use everwrite_protocol::ids::Name;
 use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::Kind;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::area::Area;
 use super::directories::{self, Directories};
@@ -55,7 +56,8 @@ impl Hearing {
     }
 
     /// Something told by eBPF.
-    pub(super) fn event(&mut self, event: &Event, tracer: &Tracer, now: Instant) {
+    pub(super) fn event(&mut self, event: &Event, tracer: &Tracer, clock: Clock) {
+        let now = clock.now;
         tracing::trace!(?event, "told");
         // A root that is not watched any more.
         let Some(area) = area(&self.areas, event.root) else {
@@ -73,16 +75,23 @@ impl Hearing {
             if matches!(what, What::Mapped { .. }) && self.mapped.len() < MAPPED_MAX {
                 self.mapped.insert(file);
             }
-            self.hint(origin, now, what, event.pending);
+            self.hint(
+                origin,
+                clock.moment(event.at),
+                what,
+                event.pending.then_some(now),
+            );
         }
     }
 
     /// A hint, and the same again later when what it tells of may not have happened yet.
-    fn hint(&mut self, origin: OriginId, now: Instant, what: What, pending: bool) {
-        if pending && !self.pending.add(now, origin, &what) {
+    fn hint(&mut self, origin: OriginId, at: Instant, what: What, pending: Option<Instant>) {
+        if let Some(now) = pending
+            && !self.pending.add(now, origin, &what)
+        {
             self.merge.add(origin, now, What::Everything);
         }
-        self.merge.add(origin, now, what);
+        self.merge.add(origin, at, what);
     }
 
     /// What is due to be looked at again.
@@ -258,7 +267,34 @@ fn area(areas: &[Area], number: u32) -> Option<&Area> {
     areas.get(usize::try_from(number).ok()?.checked_sub(1)?)
 }
 
-/// What an event says of its file.
+/// The two clocks at one moment.
+#[derive(Clone, Copy)]
+pub(super) struct Clock {
+    pub(super) now: Instant,
+    /// Nanoseconds of CLOCK_MONOTONIC.
+    monotonic: u64,
+}
+
+impl Clock {
+    /// The moment `now`, which is now.
+    pub(super) fn at(now: Instant) -> Self {
+        let time = clock_gettime(ClockId::Monotonic);
+        let seconds = time.tv_sec.cast_unsigned();
+        Self {
+            now,
+            monotonic: seconds * 1_000_000_000 + time.tv_nsec.cast_unsigned(),
+        }
+    }
+
+    /// When that was; not later than now.
+    pub(super) fn moment(&self, monotonic: u64) -> Instant {
+        let age = Duration::from_nanos(self.monotonic.saturating_sub(monotonic));
+        self.now.checked_sub(age).unwrap_or(self.now)
+    }
+}
+
+/// What an event says of its file. A range that comes without [`What::Flush`] was written by the time that
+/// is told with it: whoever has begun to read it later has read that.
 fn whats(event: &Event, file: Inode, tells_of_stores: bool) -> Vec<What> {
     let birth = 0;
     let whole = What::Whole { file, birth };
@@ -282,7 +318,7 @@ fn whats(event: &Event, file: Inode, tells_of_stores: bool) -> Vec<What> {
         Change::Touched | Change::Somewhere => whats.push(whole),
         Change::Attributes => whats.push(What::Attributes { file, birth }),
     }
-    whats.extend(event.mapped.then_some(flush));
+    whats.extend((event.mapped || event.pending).then_some(flush));
     whats
 }
 
@@ -303,6 +339,7 @@ mod tests {
             change,
             mapped,
             pending: false,
+            at: 0,
             actor: Actor {
                 process: 1,
                 started: 0,

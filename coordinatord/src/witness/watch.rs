@@ -15,15 +15,19 @@ use tokio::sync::oneshot;
 use super::Settings;
 use super::area::{Area, Found, are_the_same};
 use super::directories;
-use super::hear::Hearing;
+use super::event::Event;
+use super::hear::{Clock, Hearing};
 use super::names::{self, NameWatch};
 use super::report::{ABSENT, OFF, PARTIAL, UNAVAILABLE, WATCHING, WitnessReport};
 use super::tracer::Tracer;
 use super::tracer_report::TracerProblem;
 use crate::intake::{Hint, Intake};
 
-/// After a drain that found something: so much is gathered before the next.
+/// So much is gathered before it is drained.
 const GATHER: Duration = Duration::from_millis(2);
+/// Nothing younger is told. A shim's hint takes less: what it told is read then, or waits to be read with
+/// what is told here.
+const TOLD_AFTER: Duration = Duration::from_millis(3);
 /// Time between two tries to send into a full channel.
 const FULL_INTERVAL: Duration = Duration::from_millis(1);
 /// Buffers of fanotify read before hints are sent in between.
@@ -55,6 +59,8 @@ pub(super) struct Watch {
     missing: Vec<String>,
     /// Areas on which names are not heard, and why.
     deaf: Vec<String>,
+    /// Events that are too young to be told.
+    young: Vec<Event>,
     barriers: Vec<oneshot::Sender<()>>,
     drops: u64,
     stopped: bool,
@@ -83,6 +89,7 @@ impl Watch {
             names: Err(String::new()),
             missing: Vec::new(),
             deaf: Vec::new(),
+            young: Vec::new(),
             barriers: Vec::new(),
             drops: 0,
             stopped: false,
@@ -100,10 +107,11 @@ impl Watch {
             if self.stopped {
                 return;
             }
-            if found && self.barriers.is_empty() {
-                self.wait(GATHER, false);
-            } else {
+            if !found || !self.barriers.is_empty() {
                 self.wait(self.longest_wait(now), true);
+            }
+            if self.barriers.is_empty() {
+                self.wait(GATHER, false);
             }
         }
     }
@@ -138,6 +146,8 @@ impl Watch {
         self.deaf.clear();
         self.hearing.directories.forget();
         self.hearing.areas.clear();
+        // Everything is about to be looked at.
+        self.young.clear();
         if areas.is_empty() {
             // Dropped, and with them all that hangs on them in the kernel.
             (self.tracer, self.names) = (Err(String::new()), Err(String::new()));
@@ -191,16 +201,21 @@ impl Watch {
         let Ok(tracer) = self.tracer.as_mut() else {
             return false;
         };
-        let events = tracer.drain(!self.barriers.is_empty());
-        for event in &events {
-            self.hearing.event(event, tracer, now);
+        let all = !self.barriers.is_empty();
+        self.young.extend(tracer.drain(all));
+        let clock = Clock::at(Instant::now());
+        let limit = now.checked_sub(TOLD_AFTER).unwrap_or(now);
+        let is_old = |event: &Event| all || clock.moment(event.at) <= limit;
+        let old = self.young.partition_point(is_old);
+        for event in self.young.drain(..old) {
+            self.hearing.event(&event, tracer, clock);
         }
         let lost = tracer.take_lost();
         if !lost.is_empty() {
             self.drops += lost.files.len() as u64 + u64::from(lost.more);
             self.hearing.lost(&lost, now);
         }
-        !events.is_empty()
+        old > 0 || !self.young.is_empty()
     }
 
     fn drain_names(&mut self, now: Instant) -> bool {

@@ -36,6 +36,8 @@ struct event {
 	u16 kind;
 	u16 flags;
 	char program[16];
+	/* Nanoseconds of CLOCK_MONOTONIC. */
+	u64 at;
 };
 
 /* A file of which an event could not be told. */

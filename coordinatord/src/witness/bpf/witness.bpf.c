@@ -221,6 +221,7 @@ static __noinline int tell(struct inode *inode, u32 root, u32 what, u64 offset, 
 	event->inode = READ(inode, i_ino);
 	event->offset = offset;
 	event->length = length;
+	event->at = bpf_ktime_get_ns();
 	event->started = task->group_leader->start_boottime;
 	event->root = root;
 	event->process = task->tgid;
