@@ -13,6 +13,7 @@ use super::state::Delayed;
 use crate::clock::wall_clock;
 use crate::delta::Piece;
 use crate::index::FileRow;
+use crate::intake::OriginId;
 use crate::look::{Stat, attributes_digest, read_attributes};
 use crate::queue::Mark;
 use crate::read::{OpenContent, Reader, open_content};
