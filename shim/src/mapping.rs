@@ -11,9 +11,9 @@ use everwrite_protocol::local::Inode;
 use everwrite_protocol::local::segment::operation;
 
 use crate::call::{Announced, Pending, Then};
-use crate::kernel::{MAP_SHARED, PROT_WRITE};
+use crate::kernel::{MAP_SHARED, PROT_READ, PROT_WRITE};
 use crate::range::{self, Change, File};
-use crate::{descriptor, policy};
+use crate::{descriptor, memory, policy};
 
 /// Mappings that are remembered. Those beyond are told of when they begin, and end for the
 /// coordinator when the process does.
@@ -140,6 +140,7 @@ pub(crate) struct Unmapped {
 
 /// `munmap` of a range. What lies in it is told of when it has gone: until then it may be stored to.
 pub(crate) fn unmap(address: usize, length: usize, pending: &mut Pending) {
+    memory::withdrawn(address, length);
     each_in(address, length, |mapping, end| {
         mapping.begin_end(address, end);
         pending.then = Then::Unmapped(Unmapped {
@@ -186,6 +187,9 @@ fn each_in(address: usize, length: usize, mut act: impl FnMut(&Mapping, usize)) 
 
 /// `mprotect` of a range, perhaps to writable.
 pub(crate) fn protect(address: usize, length: usize, protection: c_int) {
+    if protection & PROT_READ as c_int == 0 {
+        memory::withdrawn(address, length);
+    }
     if protection & PROT_WRITE as c_int != 0 {
         each_in(address, length, |mapping, _| mapping.wake());
     }

@@ -62,6 +62,16 @@ pub(crate) fn learn(string: *const c_char) {
     }
 }
 
+/// The program takes this piece of memory away, or forbids itself to read it. A heap with holes is not read
+/// any more.
+pub(crate) fn withdrawn(address: usize, length: usize) {
+    let (low, high) = (!LOW_INVERTED.load(Relaxed), HIGH.load(Relaxed));
+    if address < high && address.saturating_add(length) > low {
+        FAILURES.store(FAILURES_MAX, Relaxed);
+        LOW_INVERTED.store(0, Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::CString;
@@ -84,5 +94,17 @@ mod tests {
         assert_eq!(text(core::ptr::null()), None);
         assert_eq!(text(usize::MAX as *const c_char), None);
         assert_eq!(text(c"/in/the/program".as_ptr()), None);
+        let known = HIGH.load(Relaxed);
+        withdrawn(0, 1);
+        withdrawn(known, 1);
+        assert!(
+            known == 0 || FAILURES.load(Relaxed) < FAILURES_MAX,
+            "beside it"
+        );
+        withdrawn(strings[0].as_ptr() as usize, 1);
+        strings.iter().for_each(|string| learn(string.as_ptr()));
+        if HIGH.load(Relaxed) != 0 && (strings[0].as_ptr() as usize) < HIGH.load(Relaxed) {
+            assert_eq!(text(strings[0].as_ptr()), None, "a heap with a hole");
+        }
     }
 }
