@@ -13,6 +13,17 @@ use crate::read::IN_MEMORY;
 
 const MOUNTS: &str = "/proc/self/mountinfo";
 
+/// File systems on which only this kernel changes files, and tells of it: ext2 to 4, xfs, btrfs, f2fs, tmpfs,
+/// ramfs. Elsewhere (NFS, FUSE) somebody else may. `s_magic`, statfs(2).
+const OF_THIS_KERNEL: [u64; 6] = [
+    0xef53,
+    0x5846_5342,
+    0x9123_683e,
+    0xf2f5_2010,
+    0x0102_1994,
+    0x8584_58f6,
+];
+
 /// A directory below which everything is watched.
 pub(super) struct Area {
     /// Its path.
@@ -39,6 +50,11 @@ impl Area {
             file_system: fstatvfs(&directory)?.f_fsid.to_ne_bytes(),
             directory,
         })
+    }
+
+    /// Is nothing changed here but by this kernel, which tells of it?
+    pub(super) fn tells_of_all(&self) -> bool {
+        OF_THIS_KERNEL.contains(&self.magic)
     }
 
     /// Does the kernel tell of stores into mapped pages here?

@@ -182,7 +182,11 @@ impl Watch {
                     .map_err(|error| names::reason(&error)),
                 Err(reason) => Err(reason.clone()),
             };
-            if let Err(reason) = marked {
+            let heard = marked.and_then(|()| match area.tells_of_all() {
+                true => Ok(()),
+                false => Err("on this kind of file system not all may be heard".to_owned()),
+            });
+            if let Err(reason) = heard {
                 self.deaf.push(format!("{}: {reason}", area.path.display()));
             }
         }
