@@ -213,7 +213,7 @@ impl Tracer {
             told: count(0),
             dropped: count(1),
             dropped_unnamed: count(2),
-            too_deep: count(3),
+            unplaced: count(3),
         }
     }
 }

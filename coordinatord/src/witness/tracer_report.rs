@@ -56,6 +56,6 @@ pub(super) struct TracerCounters {
     pub(super) dropped: u64,
     /// Events not told, and not even their files remembered.
     pub(super) dropped_unnamed: u64,
-    /// Files too deep below a root to be found.
-    pub(super) too_deep: u64,
+    /// Files that may lie below a root, and could not be placed: too deep, or in no tree.
+    pub(super) unplaced: u64,
 }

@@ -333,7 +333,7 @@ impl Watch {
             && self.tracer.is_ok()
             && self.deaf.is_empty()
             && self.missing.is_empty()
-            && counters.too_deep == 0;
+            && counters.unplaced == 0;
     }
 }
 

@@ -56,7 +56,7 @@ struct program {
 	char executable[224];
 };
 
-enum counter { TOLD, DROPPED, DROPPED_UNNAMED, TOO_DEEP, COUNTERS };
+enum counter { TOLD, DROPPED, DROPPED_UNNAMED, UNPLACED, COUNTERS };
 
 /* Orders that user space gives by running the program `order`: {order, descriptor, root}. */
 enum order { ADD_ROOT, NEXT_GENERATION, WRITABLE_MAPPINGS };

@@ -43,8 +43,10 @@ struct hlist_node {
 struct hlist_head {
 	struct hlist_node *first;
 };
+struct dentry;
 struct super_block {
 	u32 s_dev;
+	struct dentry *s_root;
 };
 struct inode;
 struct address_space {
@@ -64,6 +66,7 @@ struct inode {
 struct dentry {
 	struct dentry *d_parent;
 	struct inode *d_inode;
+	struct super_block *d_sb;
 	union {
 		struct hlist_node d_alias;
 	} d_u;

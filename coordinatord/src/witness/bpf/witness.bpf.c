@@ -144,11 +144,15 @@ __noinline u32 root_above(u64 name)
 		if (root)
 			return *root;
 		struct dentry *parent = READ(entry, d_parent);
-		if ((u64)parent == (u64)entry || !parent)
+		if ((u64)parent == (u64)entry || !parent) {
+			/* One that was opened by its handle, as NFS does, may hang in no tree. */
+			if ((u64)READ2(entry, d_sb, s_root) != (u64)entry)
+				count(UNPLACED);
 			return 0;
+		}
 		entry = parent;
 	}
-	count(TOO_DEEP);
+	count(UNPLACED);
 	return 0;
 }
 
