@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use everwrite_protocol::local::Inode;
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
 
 use super::area::Area;
 use super::record::Handle;
@@ -30,31 +31,43 @@ impl Directories {
         self.known.clear();
     }
 
-    /// Which directory it is, if it lies below a root (or is one).
-    pub(super) fn inside(&mut self, handle: &Handle, areas: &[Area]) -> Option<Inode> {
+    /// Which directory it is, if it lies below a root (or is one). An error means that this could not be
+    /// found out, and is not remembered.
+    pub(super) fn inside(&mut self, handle: &Handle, areas: &[Area]) -> io::Result<Option<Inode>> {
         if let Some(known) = self.known.get(handle) {
-            return *known;
+            return Ok(*known);
         }
-        let found = mounts(handle, areas).find_map(|mount| {
-            let directory = open(mount, handle)?;
-            is_below(directory.as_fd(), areas)
-                .then(|| stat_descriptor(&directory).ok())
-                .flatten()
-        });
-        let inode = found.map(|stat| stat.inode);
+        let (mut inode, mut is_there) = (None, false);
+        for mount in mounts(handle, areas) {
+            let Some(directory) = open(mount, handle)? else {
+                continue;
+            };
+            is_there = true;
+            if is_below(directory.as_fd(), areas)? {
+                inode = Some(stat_descriptor(&directory)?.inode);
+                break;
+            }
+        }
+        if !is_there {
+            return Ok(None);
+        }
         if self.known.len() >= KNOWN_MAX {
             self.forget();
         }
         self.known.insert(handle.clone(), inode);
-        inode
+        Ok(inode)
     }
 }
 
 /// The file itself, open without any right to it, and what it looks like; `None` when it is gone.
-pub(super) fn file(handle: &Handle, areas: &[Area]) -> Option<(OwnedFd, Stat)> {
-    let file = mounts(handle, areas).find_map(|mount| open(mount, handle))?;
-    let stat = stat_descriptor(&file).ok()?;
-    Some((file, stat))
+pub(super) fn file(handle: &Handle, areas: &[Area]) -> io::Result<Option<(OwnedFd, Stat)>> {
+    for mount in mounts(handle, areas) {
+        if let Some(file) = open(mount, handle)? {
+            let stat = stat_descriptor(&file)?;
+            return Ok(Some((file, stat)));
+        }
+    }
+    Ok(None)
 }
 
 /// Directories through which handles of that file system can be opened.
@@ -72,9 +85,9 @@ pub(super) fn can_be_opened(area: &Area) -> io::Result<()> {
         file_system: area.file_system,
         ..handle_of(area.as_fd())?
     };
-    match open(area.as_fd(), &handle) {
+    match open(area.as_fd(), &handle)? {
         Some(_) => Ok(()),
-        None => Err(io::Error::last_os_error()),
+        None => Err(io::Error::from_raw_os_error(libc::ESTALE)),
     }
 }
 
@@ -119,9 +132,9 @@ fn head(length: u32, kind: i32) -> [u8; 8] {
     bytes
 }
 
-/// `open_by_handle_at(2)`, which needs CAP_DAC_READ_SEARCH.
-fn open(mount: BorrowedFd<'_>, handle: &Handle) -> Option<OwnedFd> {
-    let length = u32::try_from(handle.bytes.len()).ok()?;
+/// `open_by_handle_at(2)`, which needs CAP_DAC_READ_SEARCH. `None`: it is gone.
+fn open(mount: BorrowedFd<'_>, handle: &Handle) -> io::Result<Option<OwnedFd>> {
+    let length = u32::try_from(handle.bytes.len()).map_err(io::Error::other)?;
     let mut words = vec![0u64; 1 + handle.bytes.len().div_ceil(8)];
     words[0] = u64::from_ne_bytes(head(length, handle.kind));
     for (word, bytes) in words[1..].iter_mut().zip(handle.bytes.chunks(8)) {
@@ -138,29 +151,37 @@ fn open(mount: BorrowedFd<'_>, handle: &Handle) -> Option<OwnedFd> {
             libc::O_PATH | libc::O_CLOEXEC,
         )
     };
-    // SAFETY: it was just opened, and nobody else knows it.
-    (opened >= 0).then(|| unsafe { OwnedFd::from_raw_fd(opened) })
+    if opened >= 0 {
+        // SAFETY: it was just opened, and nobody else knows it.
+        return Ok(Some(unsafe { OwnedFd::from_raw_fd(opened) }));
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::ESTALE) => Ok(None),
+        error => Err(error),
+    }
 }
 
 /// Climbs until it meets a root or the top.
-fn is_below(directory: BorrowedFd<'_>, areas: &[Area]) -> bool {
+fn is_below(directory: BorrowedFd<'_>, areas: &[Area]) -> io::Result<bool> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let up = |from: BorrowedFd<'_>| openat(from, "..", flags, Mode::empty()).ok();
-    let inode = |at: BorrowedFd<'_>| Some(stat_descriptor(at).ok()?.inode);
-    let mut here = inode(directory);
-    let mut above = up(directory);
+    let mut here = stat_descriptor(directory)?.inode;
+    let mut above = openat(directory, "..", flags, Mode::empty());
     for _ in 0..DEPTH_MAX {
-        if areas.iter().any(|area| Some(area.inode) == here) {
-            return true;
+        if areas.iter().any(|area| area.inode == here) {
+            return Ok(true);
         }
-        let Some(parent) = above else {
-            return false;
+        let parent = match above {
+            Ok(parent) => parent,
+            // Removed meanwhile, or not in this mount.
+            Err(Errno::NOENT) => return Ok(false),
+            Err(error) => return Err(error.into()),
         };
-        let there = inode(parent.as_fd());
-        if there.is_none() || there == here {
-            return false;
+        let there = stat_descriptor(&parent)?.inode;
+        if there == here {
+            return Ok(false);
         }
-        (here, above) = (there, up(parent.as_fd()));
+        here = there;
+        above = openat(&parent, "..", flags, Mode::empty());
     }
-    false
+    Ok(false)
 }

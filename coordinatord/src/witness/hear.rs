@@ -1,6 +1,7 @@
 //! From what the kernel tells to hints.
 
 use std::collections::HashSet;
+use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ pub(super) struct Hearing {
     mapped: HashSet<Inode>,
     /// Hints made of what fanotify told.
     pub(super) names_heard: u64,
-    /// Times that fanotify had more to tell than it could keep.
+    /// Times that fanotify had more to tell than it could keep, or told what could not be placed.
     pub(super) overflows: u64,
 }
 
@@ -133,7 +134,13 @@ impl Hearing {
         if record.process == std::process::id() {
             return;
         }
-        let told = self.whats_of(record, tracer.as_deref_mut());
+        let told = match self.whats_of(record, tracer.as_deref_mut()) {
+            Ok(told) => told,
+            Err(error) => {
+                tracing::warn!(%error, "what fanotify told could not be placed: everything is looked at");
+                return self.overflow(tracer, now);
+            }
+        };
         if told.is_empty() {
             return;
         }
@@ -163,26 +170,27 @@ impl Hearing {
             .of_process(process, |process| tracer?.program(process))
     }
 
-    fn whats_of(&mut self, record: &Record, tracer: Option<&mut Tracer>) -> Vec<What> {
+    /// An error means that nobody knows what it is about.
+    fn whats_of(&mut self, record: &Record, tracer: Option<&mut Tracer>) -> io::Result<Vec<What>> {
         let mut whats = Vec::new();
         if record.is(libc::FAN_RENAME) {
-            let renamed = self.renamed(record);
+            let renamed = self.renamed(record)?;
             if record.is(libc::FAN_ONDIR) && matches!(renamed, Some(What::Name { .. })) {
                 self.membership_changed(tracer);
             }
             whats.extend(renamed);
         } else if let Some((directory, name)) = &record.at
-            && let Some(directory) = self.directories.inside(directory, &self.areas)
+            && let Some(directory) = self.directories.inside(directory, &self.areas)?
         {
             match name {
-                Some(name) => self.in_directory(directory, name, record, tracer, &mut whats),
+                Some(name) => self.in_directory(directory, name, record, tracer, &mut whats)?,
                 None => whats.push(What::Attributes {
                     file: directory,
                     birth: 0,
                 }),
             }
         }
-        whats
+        Ok(whats)
     }
 
     fn in_directory(
@@ -192,11 +200,11 @@ impl Hearing {
         record: &Record,
         tracer: Option<&mut Tracer>,
         whats: &mut Vec<What>,
-    ) {
-        let found = record
-            .target
-            .as_ref()
-            .and_then(|handle| directories::file(handle, &self.areas));
+    ) -> io::Result<()> {
+        let found = match &record.target {
+            Some(handle) => directories::file(handle, &self.areas)?,
+            None => None,
+        };
         if record.is(libc::FAN_CREATE | libc::FAN_DELETE) {
             whats.push(What::Name {
                 directory,
@@ -209,7 +217,7 @@ impl Hearing {
             });
         }
         let Some((descriptor, stat)) = found else {
-            return;
+            return Ok(());
         };
         let (file, birth) = (stat.inode, stat.birth);
         if record.is(libc::FAN_MODIFY) {
@@ -221,6 +229,7 @@ impl Hearing {
             let still = tracer.is_none_or(|tracer| tracer.is_mapped(descriptor.as_fd()));
             whats.push(self.closed_mapped(file, birth, still));
         }
+        Ok(())
     }
 
     /// A file that was mapped was closed, maybe for the last time.
@@ -232,13 +241,15 @@ impl Hearing {
         What::Unmapped { file, birth }
     }
 
-    fn renamed(&mut self, record: &Record) -> Option<What> {
+    fn renamed(&mut self, record: &Record) -> io::Result<Option<What>> {
         let mut place = |place: &Option<(Handle, Option<Name>)>| {
-            let (directory, name) = place.as_ref()?;
-            let directory = self.directories.inside(directory, &self.areas)?;
-            Some((directory, name.clone()?))
+            let Some((directory, Some(name))) = place else {
+                return Ok(None);
+            };
+            let inside = self.directories.inside(directory, &self.areas);
+            inside.map(|directory| Some((directory?, name.clone())))
         };
-        match (place(&record.old), place(&record.new)) {
+        Ok(match (place(&record.old)?, place(&record.new)?) {
             (Some((old_directory, old_name)), Some((new_directory, new_name))) => {
                 Some(What::Rename {
                     old_directory,
@@ -258,7 +269,7 @@ impl Hearing {
                 arrived: true,
             }),
             (None, None) => None,
-        }
+        })
     }
 }
 

@@ -22,8 +22,35 @@ const TYPES_OF_XFS: &str = "/sys/kernel/btf/xfs";
 /// `s_magic`, statfs(2).
 const EXT4: u64 = 0xef53;
 const XFS: u64 = 0x5846_5342;
-/// Programs without which nothing is heard of a file system's writes.
-const WRITES: [(u64, &str); 2] = [(EXT4, "ext4_da_write"), (XFS, "xfs_buffered_write")];
+/// Programs that hear all writes of a file system together.
+const WRITES: [(u64, &[&str]); 2] = [
+    (
+        EXT4,
+        &[
+            "ext4_da_write",
+            "ext4_write",
+            "ext4_journalled_write",
+            "ext4_truncated",
+            "ext4_fallocate",
+            "direct_written",
+        ],
+    ),
+    (
+        XFS,
+        &[
+            "xfs_buffered_write",
+            "xfs_direct_write",
+            "xfs_attributes",
+            "xfs_free",
+            "xfs_zero",
+            "xfs_collapse",
+            "xfs_insert",
+            "xfs_reflink",
+        ],
+    ),
+];
+/// Programs that hear all stores into mappings together.
+const STORES: [&str; 4] = ["folio_dirtied", "page_used", "pages_used", "times_moved"];
 /// Where a page's flags say that it is the head of a folio, when the kernel does not tell (6.12).
 const HEAD_BIT: u32 = 6;
 /// Lost files taken at once.
@@ -87,11 +114,22 @@ impl Tracer {
         })
     }
 
-    /// Does it hear of every write, with its range, on file systems of this kind (`f_type`)?
+    /// Does it hear of every write, with its range, on file systems of this kind (`f_type`)? On older
+    /// kernels some ways of writing have no hook (direct ones before 6.12).
     pub(super) fn tells_ranges_on(&self, magic: u64) -> bool {
         WRITES
             .iter()
-            .any(|(known, program)| *known == magic && self.is_attached(program))
+            .any(|(known, programs)| *known == magic && self.are_attached(programs))
+    }
+
+    /// Does it hear of every store into a mapping? Before 6.12 not of those into pages that were written in
+    /// the same tick.
+    pub(super) fn tells_of_stores(&self) -> bool {
+        self.are_attached(&STORES)
+    }
+
+    fn are_attached(&self, programs: &[&str]) -> bool {
+        programs.iter().all(|program| self.is_attached(program))
     }
 
     fn is_attached(&self, program: &str) -> bool {

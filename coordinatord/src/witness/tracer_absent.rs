@@ -18,6 +18,10 @@ impl Tracer {
         match self.0 {}
     }
 
+    pub(super) fn tells_of_stores(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(super) fn add_root(
         &mut self,
         _root: BorrowedFd<'_>,

@@ -176,9 +176,9 @@ impl Watch {
             let ranges = self.tracer.as_ref();
             let ranges = ranges.is_ok_and(|tracer| tracer.tells_ranges_on(area.magic));
             let marked = match &self.names {
-                Ok(names) => names
-                    .mark(area.as_fd(), !ranges)
-                    .and_then(|()| directories::can_be_opened(area))
+                // Else what is told could not be placed.
+                Ok(names) => directories::can_be_opened(area)
+                    .and_then(|()| names.mark(area.as_fd(), !ranges))
                     .map_err(|error| names::reason(&error)),
                 Err(reason) => Err(reason.clone()),
             };
@@ -330,7 +330,7 @@ impl Watch {
         report.names.hints = self.hearing.names_heard;
         report.names.overflows = self.hearing.overflows;
         report.hears_all = watching
-            && self.tracer.is_ok()
+            && self.tracer.as_ref().is_ok_and(Tracer::tells_of_stores)
             && self.deaf.is_empty()
             && self.missing.is_empty()
             && counters.unplaced == 0;
