@@ -192,6 +192,28 @@ fn overlayfs_is_said_not_to_be_heard() {
     is_said_not_to_be_heard(place, tree);
 }
 
+/// Being watched keeps no disk from being unmounted; its root halts then.
+#[test]
+fn a_disk_that_is_watched_can_be_unmounted() {
+    let test = "a_disk_that_is_watched_can_be_unmounted";
+    let Some(disk) = Disk::mount(test, "ext4", 64) else {
+        return;
+    };
+    let tree = disk.place.path().join("disk");
+    harness::shell(&tree, TREE);
+    let pair = protecting(Place::new(), tree.clone());
+    if !is_witnessed(test, &pair) {
+        return;
+    }
+    pair.source.settle();
+    // A look that is under way may hold it for a moment.
+    harness::wait_until("it is unmounted", || {
+        run(Command::new("umount").arg(&tree)).code == Some(0)
+    });
+    pair.source
+        .wait_state(everwrite_protocol::control::State::Error);
+}
+
 /// Unmounts when dropped.
 struct Unmount(PathBuf);
 

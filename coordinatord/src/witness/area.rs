@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use everwrite_protocol::local::Inode;
 use rustix::fs::{CWD, Mode, OFlags, fstatfs, fstatvfs, openat};
+use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::look::stat_descriptor;
 use crate::mounts::mount_points;
@@ -40,8 +41,7 @@ pub(super) struct Area {
 
 impl Area {
     fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = openat(CWD, path, flags, Mode::empty())?;
+        let directory = beside_the_mount(openat(CWD, path, FLAGS, Mode::empty())?);
         let magic = fstatfs(&directory)?.f_type;
         Ok(Self {
             path: path.to_owned(),
@@ -67,6 +67,21 @@ impl AsFd for Area {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
+}
+
+const FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
+
+/// The same directory, through a mount that nobody else sees: what is open in the usual one could not be
+/// unmounted. Making one takes CAP_SYS_ADMIN, as most of the witness does.
+fn beside_the_mount(directory: OwnedFd) -> OwnedFd {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(&directory, c"", flags)
+        .and_then(|tree| openat(tree, c".", FLAGS, Mode::empty()))
+        .unwrap_or(directory)
 }
 
 /// What there is to be watched.
