@@ -49,3 +49,20 @@ fn a_tiny_ring_drops_and_says_so() {
     );
     pair.assert_mirrored();
 }
+
+/// Files made and deleted all the time, as a database's journal is: their inode numbers are given to others while
+/// it is still being told of them.
+#[test]
+fn numbers_given_to_others() {
+    let Some(mut pair) = witnessed("numbers_given_to_others", "") else {
+        return;
+    };
+    let script = "for n in 1 2 3 4; do python3 -c 'import os, sys
+for i in range(400):
+    file = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
+    os.write(file, bytes(5000)); os.fsync(file); os.close(file); os.unlink(sys.argv[1])' $n & done; wait";
+    harness::shell(&pair.tree, script);
+    all_was_heard(&pair);
+    let log = pair.source.daemon().log();
+    assert!(!log.contains("could not be placed"), "{log}");
+}

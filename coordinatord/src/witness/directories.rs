@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use everwrite_protocol::local::Inode;
 use rustix::fs::{Mode, OFlags, openat};
@@ -132,8 +133,28 @@ fn head(length: u32, kind: i32) -> [u8; 8] {
     bytes
 }
 
+/// Times that a handle is tried while its inode's number is being given to another file, and how long apart.
+const TRIES: u32 = 100;
+const BETWEEN_TRIES: Duration = Duration::from_micros(200);
+
 /// `open_by_handle_at(2)`, which needs CAP_DAC_READ_SEARCH. `None`: it is gone.
+///
+/// While another file that gets the same inode number is being created, the kernel says ENOMEM (`iget_locked`
+/// has no other word for an inode with I_CREATING), for as long as the journal has it wait; ESTALE comes right
+/// after. That is common where one file is made and deleted all the time, as a database's journal is.
 fn open(mount: BorrowedFd<'_>, handle: &Handle) -> io::Result<Option<OwnedFd>> {
+    for _ in 1..TRIES {
+        match open_once(mount, handle) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {
+                std::thread::sleep(BETWEEN_TRIES);
+            }
+            answer => return answer,
+        }
+    }
+    open_once(mount, handle)
+}
+
+fn open_once(mount: BorrowedFd<'_>, handle: &Handle) -> io::Result<Option<OwnedFd>> {
     let length = u32::try_from(handle.bytes.len()).map_err(io::Error::other)?;
     let mut words = vec![0u64; 1 + handle.bytes.len().div_ceil(8)];
     words[0] = u64::from_ne_bytes(head(length, handle.kind));
