@@ -100,6 +100,10 @@ impl Reader<'_> {
         }
     }
 
+    fn add(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
     fn count(&mut self, batch: &WindowBatch) {
         self.commands += batch
             .parts
@@ -108,8 +112,9 @@ impl Reader<'_> {
             .sum::<usize>();
         for command in batch.parts.iter().flat_map(|part| &part.part.commands) {
             match command {
-                BackupCommand::Write { length, .. } => self.bytes += u64::from(*length),
-                BackupCommand::Copy { length, .. } => self.bytes += length,
+                BackupCommand::Write { length, .. } => self.add(u64::from(*length)),
+                // As long as the source says, whatever there is to be copied.
+                BackupCommand::Copy { length, .. } => self.add(*length),
                 _ => {}
             }
         }
