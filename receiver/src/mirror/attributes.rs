@@ -116,6 +116,14 @@ impl Node<'_> {
         }
     }
 
+    fn modified(&self) -> io::Result<Timestamp> {
+        let stat = self.stat()?;
+        Ok(Timestamp::from_parts(
+            stat.st_mtime,
+            stat.st_mtime_nsec as u32,
+        ))
+    }
+
     fn list_xattrs(&self) -> Result<Vec<CString>, Errno> {
         let list = |buffer: &mut [u8]| match self {
             Self::Open(fd) => rustix::fs::flistxattr(fd, buffer),
@@ -196,10 +204,20 @@ pub fn set_attributes(
 
 /// Sets the time of last change.
 pub fn set_modified(node: Node<'_>, attributes: &Attributes, unset: &mut Unset) -> io::Result<()> {
-    note(node.set_modified(attributes.modified), unset, || {
-        "modification time".into()
-    })
+    let modified = attributes.modified;
+    let set = match node.set_modified(modified) {
+        // The kernel takes the nearest that the file system knows, and says nothing.
+        Ok(()) if !EVERYWHERE.contains(&modified.parts().0) => match node.modified()? == modified {
+            true => Ok(()),
+            false => Err(Errno::RANGE),
+        },
+        set => set,
+    };
+    note(set, unset, || "modification time".into())
 }
+
+/// Seconds that every file system can keep: from 1970 to 2037.
+const EVERYWHERE: std::ops::Range<i64> = 0..i32::MAX as i64;
 
 fn set_xattrs(node: Node<'_>, wanted: &[Xattr], unset: &mut Unset) -> io::Result<()> {
     for name in node.list_xattrs()? {
@@ -274,7 +292,7 @@ pub fn read_attributes(node: Node<'_>, target: Vec<u8>) -> io::Result<Attributes
         gid: stat.st_gid,
         user: None,
         group: None,
-        modified: Timestamp::from_parts(stat.st_mtime, stat.st_mtime_nsec as u32),
+        modified: node.modified()?,
         size: if kind == Kind::Regular {
             stat.st_size as u64
         } else {
