@@ -75,6 +75,9 @@ pub enum Rejection {
         /// The next one, or how many came.
         expected: u32,
     },
+    /// All of a batch is in memory when it is applied.
+    #[error("too many parts in one batch")]
+    TooMuch,
     /// The payload does not decompress to its declared length.
     #[error("payload does not decompress to {0} bytes")]
     Payload(usize),

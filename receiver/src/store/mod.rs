@@ -21,7 +21,7 @@ pub use error::{Rejection, StoreError};
 pub use lock::{ApplyLock, writer_lock};
 
 use apply_thread::{ApplyThread, Progress};
-use order::{Order, Verdict};
+use order::{Order, Verdict, Weight};
 use validate::RawPart;
 
 use crate::apply::Applier;
@@ -150,8 +150,9 @@ impl SourceStore {
             compressed,
         };
         let part = validate::check(&raw)?;
+        let weight = Weight::of(&part, encoded_part.len());
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        if order.part(part.sequence, part.part)? == Verdict::Known {
+        if order.part(part.sequence, part.part, weight)? == Verdict::Known {
             return Ok(());
         }
         self.writer.push_part(NewFrame {
@@ -167,6 +168,7 @@ impl SourceStore {
 
     /// Ends the batch. [`StoreEvent::Stored`] follows when it is on the disk (at once, if it was).
     pub fn commit(&self, cut: Cut) -> Result<(), StoreError> {
+        validate::check_cut(&cut)?;
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         match order.cut(&cut)? {
             Verdict::Take => self.writer.push_cut(cut),

@@ -1,9 +1,39 @@
-//! In which order parts and cuts may come. Pure.
+//! In which order parts and cuts may come, and how many. Pure.
 
 use everwrite_protocol::ids::SequenceNumber;
-use everwrite_protocol::wire::Cut;
+use everwrite_protocol::wire::{Cut, Part};
 
 use super::{Rejection, StoreError};
+
+/// Most commands of a batch, and most bytes of their encoded form: all of them are in memory when it is
+/// applied. Coordinators end a batch at 8192 commands.
+const COMMANDS_MAX: usize = 1 << 16;
+const ENCODED_BYTES_MAX: usize = 128 << 20;
+
+/// What a batch makes of memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Weight {
+    commands: usize,
+    encoded_bytes: usize,
+}
+
+impl Weight {
+    /// One command more than there are: an empty part is something, too.
+    pub(super) fn of(part: &Part, encoded_bytes: usize) -> Self {
+        Self {
+            commands: part.commands.len() + 1,
+            encoded_bytes,
+        }
+    }
+
+    fn with(self, other: Self) -> Option<Self> {
+        let sum = Self {
+            commands: self.commands + other.commands,
+            encoded_bytes: self.encoded_bytes + other.encoded_bytes,
+        };
+        (sum.commands <= COMMANDS_MAX && sum.encoded_bytes <= ENCODED_BYTES_MAX).then_some(sum)
+    }
+}
 
 /// What to do with what came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +51,8 @@ pub(super) struct Order {
     taken: SequenceNumber,
     /// Parts so far of the next one.
     parts: u32,
+    /// What they weigh.
+    weight: Weight,
 }
 
 impl Order {
@@ -29,6 +61,7 @@ impl Order {
         Self {
             taken: stored,
             parts: 0,
+            weight: Weight::default(),
         }
     }
 
@@ -42,6 +75,7 @@ impl Order {
         &mut self,
         sequence: SequenceNumber,
         part: u32,
+        weight: Weight,
     ) -> Result<Verdict, StoreError> {
         if sequence <= self.taken {
             return Ok(Verdict::Known);
@@ -56,6 +90,14 @@ impl Order {
                 },
             ));
         }
+        let before = if part == 0 {
+            Weight::default()
+        } else {
+            self.weight
+        };
+        self.weight = before
+            .with(weight)
+            .ok_or_else(|| rejected(sequence, Rejection::TooMuch))?;
         self.parts = part + 1;
         Ok(Verdict::Take)
     }
@@ -114,14 +156,39 @@ mod tests {
     fn batches_come_in_order_and_may_begin_anew() {
         let mut order = Order::after(SequenceNumber(4));
         let five = SequenceNumber(5);
-        assert_eq!(order.part(five, 0).unwrap(), Verdict::Take);
-        assert_eq!(order.part(five, 1).unwrap(), Verdict::Take);
-        assert!(order.part(five, 3).is_err());
-        assert_eq!(order.part(five, 0).unwrap(), Verdict::Take);
+        assert_eq!(
+            order.part(five, 0, Weight::default()).unwrap(),
+            Verdict::Take
+        );
+        assert_eq!(
+            order.part(five, 1, Weight::default()).unwrap(),
+            Verdict::Take
+        );
+        assert!(order.part(five, 3, Weight::default()).is_err());
+        assert_eq!(
+            order.part(five, 0, Weight::default()).unwrap(),
+            Verdict::Take
+        );
         assert!(order.cut(&cut(5, 2)).is_err());
         assert_eq!(order.cut(&cut(5, 1)).unwrap(), Verdict::Take);
-        assert_eq!(order.part(five, 7).unwrap(), Verdict::Known);
-        assert!(order.part(SequenceNumber(7), 0).is_err());
+        assert_eq!(
+            order.part(five, 7, Weight::default()).unwrap(),
+            Verdict::Known
+        );
+        assert!(order.part(SequenceNumber(7), 0, Weight::default()).is_err());
         assert_eq!(order.cut(&cut(6, 0)).unwrap(), Verdict::Take);
+    }
+
+    #[test]
+    fn a_batch_has_an_end() {
+        let mut order = Order::after(SequenceNumber(0));
+        let quarter = Weight {
+            commands: COMMANDS_MAX / 4,
+            encoded_bytes: 1,
+        };
+        let mut part = |number| order.part(SequenceNumber(1), number, quarter).is_ok();
+        assert!((0..4).all(&mut part));
+        assert!(!part(4));
+        assert!(part(0), "and may begin anew");
     }
 }

@@ -4,7 +4,7 @@
 use everwrite_protocol::codec;
 use everwrite_protocol::ids::{FileId, SequenceNumber};
 use everwrite_protocol::wire::{
-    Attributes, BackupCommand, Kind, PART_COMMANDS_MAX, PAYLOAD_BYTES_MAX, Part,
+    Attributes, BackupCommand, Cut, Kind, PART_COMMANDS_MAX, PAYLOAD_BYTES_MAX, Part,
 };
 
 use super::{Rejection, StoreError};
@@ -18,6 +18,8 @@ const XATTR_BYTES_MAX: usize = 65_536;
 const XATTR_NAME_BYTES_MAX: usize = 255;
 /// Longest target of a symbolic link in bytes (`PATH_MAX` less the NUL).
 const TARGET_BYTES_MAX: usize = 4095;
+/// Longest name of a checkpoint in bytes.
+const CHECKPOINT_BYTES_MAX: usize = 255;
 /// Longest name of a user, a group or a program in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
 
@@ -41,6 +43,19 @@ pub(super) fn check(raw: &RawPart<'_>) -> Result<Part, StoreError> {
         Ok(()) => Ok(part),
         Err(reason) => Err(StoreError::Rejected { sequence, reason }),
     }
+}
+
+/// Checks a cut.
+pub(super) fn check_cut(cut: &Cut) -> Result<(), StoreError> {
+    let what = match &cut.checkpoint {
+        _ if cut.sequence.0 == 0 || cut.sequence.0 >= NUMBER_MAX => "no such batch number",
+        Some(name) if name.len() > CHECKPOINT_BYTES_MAX => "a checkpoint's name is too long",
+        _ => return Ok(()),
+    };
+    Err(StoreError::Rejected {
+        sequence: cut.sequence,
+        reason: Rejection::Malformed(what.to_owned()),
+    })
 }
 
 fn check_part(part: &Part, raw: &RawPart<'_>) -> Result<(), Rejection> {
