@@ -73,6 +73,7 @@ impl Ingest {
             standing: Arc::clone(standing),
             newest,
             queue,
+            ended: 0,
         };
         tokio::task::spawn_blocking(move || intake.run());
         Self { items }
@@ -97,6 +98,8 @@ struct Intake {
     standing: Arc<watch::Sender<Standing>>,
     newest: watch::Receiver<u64>,
     queue: mpsc::Receiver<Item>,
+    /// The connection that broke a rule last.
+    ended: u64,
 }
 
 impl Intake {
@@ -109,11 +112,14 @@ impl Intake {
         }
     }
 
-    fn take(&self, arrived: Arrived) {
+    /// What follows a broken rule on the same connection was sent before its end was heard of: a cut
+    /// would then end a batch without the part that was refused.
+    fn take(&mut self, arrived: Arrived) {
         let failed = arrived.failed.clone();
-        if arrived.connection == *self.newest.borrow()
-            && let Err(error) = self.store(arrived.frame)
-        {
+        let counts =
+            arrived.connection == *self.newest.borrow() && arrived.connection != self.ended;
+        if counts && let Err(error) = self.store(arrived.frame) {
+            self.ended = arrived.connection;
             // The connection may be gone; then nobody is left to be told.
             let _ = failed.send(error);
         }
