@@ -56,7 +56,7 @@ async fn answer_all(
     }
 }
 
-/// On a blocking thread, of which all sources together may hold a few.
+/// On a blocking thread, of which a source may hold a few.
 async fn answer(source: &Arc<Source>, query: Query) -> Result<(Answer, Vec<u8>), SessionError> {
     let permit = Arc::clone(&source.answers).acquire_owned().await;
     let destination = Arc::clone(&source.destination);

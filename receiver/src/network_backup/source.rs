@@ -15,8 +15,9 @@ use super::replies::Standing;
 
 /// Query connections that one source may have.
 const QUERY_CONNECTIONS_MAX: usize = 16;
-/// Questions that are being answered at once, over all sources: each takes a thread.
-const ANSWERS_MAX: usize = 8;
+/// Questions of one source that are being answered at once: each takes a thread. Not over all sources,
+/// for the answer about an enormous file takes hours, and others would wait for it.
+const ANSWERS_MAX: usize = 4;
 
 /// All sources of a receiver that have connected since it started.
 pub struct Sources {
@@ -24,7 +25,6 @@ pub struct Sources {
     slots: Mutex<HashMap<SourceId, Arc<OnceCell<Arc<Source>>>>>,
     /// True once the receiver ends.
     closing: watch::Sender<bool>,
-    answers: Arc<Semaphore>,
 }
 
 /// A source with its store open.
@@ -37,7 +37,7 @@ pub(super) struct Source {
     pub(super) newest: watch::Sender<u64>,
     /// Room for query connections.
     pub(super) query_connections: Arc<Semaphore>,
-    /// Room for answers, shared by all sources.
+    /// Room for answers.
     pub(super) answers: Arc<Semaphore>,
     /// True once the store has failed or the receiver ends: all connections end.
     pub(super) closing: watch::Sender<bool>,
@@ -50,7 +50,6 @@ impl Sources {
             destinations: Box::new(destinations),
             slots: Mutex::default(),
             closing: watch::Sender::new(false),
-            answers: Arc::new(Semaphore::new(ANSWERS_MAX)),
         }
     }
 
@@ -125,7 +124,7 @@ impl Source {
             standing,
             newest,
             query_connections: Arc::new(Semaphore::new(QUERY_CONNECTIONS_MAX)),
-            answers: Arc::clone(&sources.answers),
+            answers: Arc::new(Semaphore::new(ANSWERS_MAX)),
             closing: watch::Sender::new(false),
         }))
     }
