@@ -1,7 +1,7 @@
 //! Where connections come in: TCP, then TLS, then a session each.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use super::BREATH;
 use super::session::{Caller, GREETING_MAX, SessionError, serve};
 use super::source::Sources;
+use super::strangers::{Stranger, Strangers};
 use crate::identity::Identity;
 use crate::pairing::Registrar;
 use crate::tls;
@@ -52,11 +53,12 @@ impl Listener {
     /// Serves all who come.
     pub async fn run(self) {
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let strangers = Arc::new(Strangers::default());
         loop {
             let permit = Arc::clone(&room).acquire_owned().await;
             match self.tcp.accept().await {
                 Ok((stream, from)) => {
-                    let session = self.session(stream, from);
+                    let session = self.session(stream, from, strangers.enter());
                     tokio::spawn(async move {
                         let _room = permit;
                         session.await;
@@ -74,19 +76,27 @@ impl Listener {
         &self,
         stream: TcpStream,
         from: SocketAddr,
+        stranger: Stranger,
     ) -> impl Future<Output = ()> + Send + use<> {
         let acceptor = self.acceptor.clone();
         let (registrar, sources) = (Arc::clone(&self.registrar), Arc::clone(&self.sources));
         async move {
             let mut closing = sources.closing();
+            let stranger = Arc::new(stranger);
+            let proof = Proof {
+                registrar,
+                from: from.ip(),
+                stranger: Arc::clone(&stranger),
+            };
             let end = tokio::select! {
-                end = handle(stream, from, acceptor, registrar, &sources) => end,
+                end = handle(stream, acceptor, proof, &sources) => end,
+                () = stranger.must_go() => Err(SessionError::Crowd),
                 _ = closing.wait_for(|&closing| closing) => Ok(()),
             };
             match end {
                 Ok(()) => tracing::debug!(%from, "connection ended"),
                 // Whoever looks whether somebody listens leaves before it says anything.
-                Err(error @ SessionError::Handshake(_)) => {
+                Err(error @ (SessionError::Handshake(_) | SessionError::Crowd)) => {
                     tracing::debug!(%from, "connection ended: {error}");
                 }
                 Err(error) => tracing::info!(%from, "connection ended: {error}"),
@@ -95,11 +105,17 @@ impl Listener {
     }
 }
 
+/// What a caller has to do with, besides its certificate.
+struct Proof {
+    registrar: Arc<Registrar>,
+    from: IpAddr,
+    stranger: Arc<Stranger>,
+}
+
 async fn handle(
     stream: TcpStream,
-    from: SocketAddr,
     acceptor: TlsAcceptor,
-    registrar: Arc<Registrar>,
+    proof: Proof,
     sources: &Arc<Sources>,
 ) -> Result<(), SessionError> {
     stream.set_nodelay(true).map_err(SessionError::Handshake)?;
@@ -111,10 +127,16 @@ async fn handle(
     let fingerprint = tls::peer_fingerprint(stream.get_ref().1)
         .ok_or_else(no_certificate)
         .map_err(SessionError::Handshake)?;
+    let Proof {
+        registrar,
+        from,
+        stranger,
+    } = proof;
     let caller = Caller::Certificate {
         fingerprint,
-        from: from.ip(),
+        from,
         registrar,
+        stranger,
     };
     serve(stream, caller, sources).await
 }

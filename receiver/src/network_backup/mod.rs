@@ -15,6 +15,7 @@ mod query;
 mod replies;
 pub mod session;
 mod source;
+mod strangers;
 
 pub use destination::{Destination, DestinationError, Destinations, StoreDirectory};
 pub(crate) use embedded::claim;

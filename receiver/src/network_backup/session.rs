@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::live::Turn;
 use super::replies::Standing;
 use super::source::{Source, Sources};
+use super::strangers::Stranger;
 use super::{WINDOW_BYTES, query};
 use crate::pairing::Registrar;
 use crate::transport::{Frame, TransportError, read_frame_within, send_frame};
@@ -41,6 +42,8 @@ pub enum Caller {
         from: IpAddr,
         /// Knows whose certificate that is.
         registrar: Arc<Registrar>,
+        /// A stranger, until it has been let in.
+        stranger: Arc<Stranger>,
     },
 }
 
@@ -53,6 +56,9 @@ pub enum SessionError {
     /// The line, or the peer on it.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// Too many others came before it said who it is.
+    #[error("too many connections that do not say who they are")]
+    Crowd,
     /// Not let in.
     #[error("refused: {0}")]
     Refused(Refusal),
@@ -130,12 +136,13 @@ async fn admit(
     if let Caller::Certificate {
         fingerprint,
         registrar,
+        stranger,
         ..
     } = caller
     {
         let (registrar, fingerprint) = (Arc::clone(registrar), *fingerprint);
         match blocking(move || registrar.peer(&fingerprint)).await {
-            Ok(Some(peer)) if peer.source() == hello.source => {}
+            Ok(Some(peer)) if peer.source() == hello.source => stranger.is_known(),
             Ok(Some(_)) => return Err(Refusal::Identity),
             Ok(None) => return Err(Refusal::Unknown),
             Err(error) => {
@@ -228,6 +235,7 @@ async fn enrol(
         fingerprint,
         from,
         registrar,
+        ..
     } = caller
     else {
         return Err(TransportError::OutOfTurn(FrameType::Enrol).into());
