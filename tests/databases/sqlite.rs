@@ -1,0 +1,117 @@
+//! SQLite: several processes write to one database, in each journal mode, each process with another promise
+//! about power failures.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use harness::run;
+
+use crate::judgement::{Samples, Verdict, assert_good};
+use crate::notes::{Id, Notes};
+use crate::scene::{Scene, at_length};
+
+const WRITER: &str = include_str!("sqlite_writer.py");
+/// One writer each. What a commit promises about power failures is no matter: it has been written.
+const SYNCHRONOUS: [&str; 4] = ["OFF", "NORMAL", "FULL", "EXTRA"];
+
+/// What is there before the load.
+const SCHEMA: &str = "
+    CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL, pad BLOB);
+    CREATE TABLE ledger (writer INTEGER, number INTEGER, part INTEGER, parts INTEGER,
+        payer INTEGER, payee INTEGER, amount INTEGER, pad BLOB, PRIMARY KEY (writer, number, part));
+    CREATE INDEX payers ON ledger (payer); CREATE INDEX pads ON ledger (pad);
+    INSERT INTO account SELECT value, 1000, randomblob(400) FROM generate_series(0, 1999);";
+
+/// One line each: what is wrong with the file, the sum of all balances, the accounts whose balance is not what
+/// the ledger makes it, the transactions of which a part is missing.
+const CHECKS: &str = "
+    SELECT 'integrity', integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok';
+    SELECT 'sum', sum(balance) FROM account WHERE true HAVING sum(balance) <> 2000000;
+    SELECT 'balance', id, balance, moved FROM account LEFT JOIN (SELECT id, sum(amount) AS moved FROM
+        (SELECT payer AS id, -amount AS amount FROM ledger UNION ALL SELECT payee, amount FROM ledger) GROUP BY id)
+        USING (id) WHERE balance <> 1000 + coalesce(moved, 0) LIMIT 3;
+    SELECT 'torn', writer, number, count(*), parts FROM ledger GROUP BY writer, number HAVING count(*) <> max(parts);";
+const TRANSACTIONS: &str = "SELECT DISTINCT writer, number FROM ledger";
+
+/// The answer of the database in `tree`; an error where it does not open.
+fn ask(tree: &Path, sql: &str) -> Result<String, String> {
+    let mut command = Command::new("sqlite3");
+    let answer = run(command
+        .args(["-bail", "-separator", " ", "bank.db", sql])
+        .current_dir(tree));
+    match answer.code {
+        Some(0) => Ok(answer.text()),
+        _ => Err(answer.stderr),
+    }
+}
+
+fn judge(tree: &Path, notes: &Notes, time: i64) -> Verdict {
+    let wrong = ask(tree, CHECKS)?;
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    let present: BTreeSet<Id> = ask(tree, TRANSACTIONS)?.lines().map(transaction).collect();
+    notes.judge(time, &present)
+}
+
+fn transaction(line: &str) -> Id {
+    let (writer, number) = line.split_once(' ').expect("two numbers");
+    let number_of = |text: &str| text.parse().expect("a number");
+    (number_of(writer), number_of(number))
+}
+
+fn load(journal: &'static str) {
+    let scene = Scene::new(|tree| {
+        ask(tree, SCHEMA).expect("make the database");
+        ask(tree, &format!("PRAGMA journal_mode = {journal}")).expect("set the journal's mode");
+    });
+    let seconds = if at_length() { 20 } else { 4 };
+    let seed = scene.pair.place.seed.next();
+    let writers = || (0..).zip(SYNCHRONOUS);
+    let command = |(writer, synchronous): (u64, &str)| {
+        let notes = scene.notes_of(writer).display().to_string();
+        let numbers = [writer.to_string(), seconds.to_string()];
+        let words = [journal, synchronous].map(str::to_owned);
+        let arguments = ["bank.db".to_owned(), notes].into_iter();
+        let arguments = arguments
+            .chain(numbers)
+            .chain(words)
+            .chain([seed.to_string()]);
+        scene.python(WRITER, &arguments.collect::<Vec<_>>())
+    };
+    let points = scene.points_during(writers().map(command).collect());
+    let mut notes = Notes::default();
+    writers().for_each(|(writer, _)| notes.add(writer, &scene.notes_of(writer)));
+    assert!(notes.len() > 100, "only {} transactions", notes.len());
+    let samples = Samples {
+        test: journal,
+        count: if at_length() { 60 } else { 25 },
+        seconds,
+    };
+    assert_good(&scene.pair, &points, samples, |tree, point| {
+        judge(tree, &notes, point.time())
+    });
+    let end = scene.pair.tree.clone();
+    judge(&end, &notes, crate::scene::wall_clock()).expect("the source itself is right");
+}
+
+#[test]
+fn journal_deleted() {
+    load("DELETE");
+}
+
+#[test]
+fn journal_truncated() {
+    load("TRUNCATE");
+}
+
+#[test]
+fn journal_overwritten() {
+    load("PERSIST");
+}
+
+#[test]
+fn write_ahead_log() {
+    load("WAL");
+}
