@@ -138,3 +138,46 @@ fn no_scan_for_what_happens_outside() {
     });
     assert!(quiet, "it scans all the time");
 }
+
+/// Writes one place of a file all the time, from the moment on when it is told to go.
+const BUSY: &str = "exec python3 -c '
+import os, time
+file, end = os.open(\"z/file\", os.O_WRONLY), time.time() + 120
+while not os.path.exists(\"../go\"): time.sleep(0.01)
+while time.time() < end: os.pwrite(file, os.urandom(16), 40000); time.sleep(0.0005)'";
+
+/// A file is written to while nobody looks, and again as soon as somebody does: what tells of the second write
+/// says nothing about the first.
+fn written_in_a_gap_and_right_after(begin: fn(&mut Pair), end: fn(&mut Pair)) {
+    let mut pair = Pair::start_without_witness(|tree| {
+        shell(
+            tree,
+            "mkdir d z; for i in $(seq 6000); do echo $i > d/$i; done; seq 20000 > z/file",
+        );
+    });
+    let mut program = pair.source.spawn(&pair.tree, BUSY);
+    pair.source.settle();
+    begin(&mut pair);
+    let unheard =
+        "printf unheard | dd of=z/file bs=1 seek=100 conv=notrunc status=none; touch ../go";
+    shell(&pair.tree, unheard);
+    end(&mut pair);
+    pair.source.wait_continuous();
+    assert!(program.try_wait().unwrap().is_none(), "it goes on");
+    program.kill().unwrap();
+    program.wait().unwrap();
+    pair.assert_mirrored();
+}
+
+#[test]
+fn written_while_the_coordinator_is_down_and_right_after() {
+    written_in_a_gap_and_right_after(|pair| pair.source.kill(), |pair| pair.source.start_again());
+}
+
+#[test]
+fn written_while_the_switch_is_off_and_right_after() {
+    written_in_a_gap_and_right_after(
+        |pair| drop(pair.source.everwrite(["off"]).success()),
+        |pair| drop(pair.source.everwrite(["on"]).success()),
+    );
+}

@@ -94,6 +94,17 @@ impl Index {
             .find(|row| row.birth == birth || row.birth == 0 || birth == 0))
     }
 
+    /// The batch in which the file was last changed.
+    pub fn changed_in(&self, file: FileId) -> Result<Option<SequenceNumber>> {
+        let mut statement = self
+            .database
+            .prepare_cached("SELECT sequence FROM file WHERE id = ?1")?;
+        let sequence = statement
+            .query_row([file.0.cast_signed()], |row| row.get::<_, i64>(0))
+            .optional()?;
+        Ok(sequence.map(|sequence| SequenceNumber(sequence.cast_unsigned())))
+    }
+
     /// How many files, all but directories, are below this directory.
     pub fn files_below(&self, directory: FileId) -> Result<u64> {
         let mut statement = self.database.prepare_cached(

@@ -151,16 +151,23 @@ impl Index {
     /// receiver is ahead of it.
     pub fn suspect_recent(&mut self, boot: u64) -> Result<()> {
         let same_boot = self.meta(BOOT)? == Some(boot);
-        let trusted = self.meta(if same_boot { SETTLED } else { ON_DISK })?;
+        self.suspect_since(if same_boot { SETTLED } else { ON_DISK })?;
+        self.set_meta(BOOT, boot)
+    }
+
+    /// Hints were lost: a file that changed shortly before may have been written to by somebody else, too, whose
+    /// hint is among them, before its times were looked at.
+    pub fn suspect_unsettled(&mut self) -> Result<()> {
+        self.suspect_since(SETTLED)
+    }
+
+    fn suspect_since(&mut self, trusted: &str) -> Result<()> {
+        let trusted = self.meta(trusted)?.unwrap_or(0);
         self.database.execute(
             "UPDATE file SET changed = ?2 WHERE sequence > ?1 AND kind = ?3",
-            params![
-                trusted.unwrap_or(0).cast_signed(),
-                SUSPECT.0,
-                kind_number(Kind::Regular)
-            ],
+            params![trusted.cast_signed(), SUSPECT.0, kind_number(Kind::Regular)],
         )?;
-        self.set_meta(BOOT, boot)
+        Ok(())
     }
 
     /// Takes back every batch after `stored`: the receiver never got them. Files that they changed

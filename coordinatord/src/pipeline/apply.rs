@@ -66,6 +66,11 @@ impl Pipeline {
         if !self.switch_on {
             return;
         }
+        if hints.iter().any(Hint::tells_of_loss)
+            && let Err(error) = self.state.index.suspect_unsettled()
+        {
+            self.failure = Some(format!("{error:#}"));
+        }
         for hint in hints {
             self.track_mapping(hint);
             self.account.tally.told(hint);

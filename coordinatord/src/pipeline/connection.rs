@@ -162,10 +162,14 @@ impl Pipeline {
         self.state.accounts.refresh();
         // What came in unannounced is told of from now on.
         self.tools.intake.renew_outside();
-        let scan = match self.state.scan.take() {
+        let mut scan = match self.state.scan.take() {
             Some(running) => running.again(reason, now),
             None => Scan::new(reason, now),
         };
+        if reason == ScanReason::Gap {
+            self.state.index.suspect_unsettled()?;
+            scan.doubted_before = self.state.index.sent()?.next();
+        }
         if let Some(work) = listing {
             let told = work.mark.sources;
             self.account.tally.told_names_in(work.directory, told);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use everwrite_protocol::ids::Name;
+use everwrite_protocol::ids::{Name, SequenceNumber};
 use everwrite_protocol::local::Inode;
 
 use crate::queue::{Mark, Ticket};
@@ -34,6 +34,9 @@ pub struct Scan {
     pub missing: Vec<(Inode, Name, Mark)>,
     /// Hints were lost while it ran, and it finds what they would have told of.
     pub excused: bool,
+    /// What was last stored before this batch may have changed without anybody hearing of it. What is announced
+    /// of such a file is not all that there is to know, until it has been compared.
+    pub doubted_before: SequenceNumber,
     /// Which root of the scan has been told to accept emptiness.
     pub accept_empty: bool,
 }
@@ -47,6 +50,7 @@ impl Scan {
             compared: 0,
             missing: Vec::new(),
             excused: false,
+            doubted_before: SequenceNumber(0),
             accept_empty: false,
         }
     }
@@ -55,6 +59,7 @@ impl Scan {
     pub fn again(self, reason: ScanReason, now: Instant) -> Self {
         Self {
             excused: self.excused,
+            doubted_before: self.doubted_before,
             ..Self::new(reason, now)
         }
     }

@@ -111,6 +111,15 @@ impl Round<'_> {
         }
     }
 
+    /// May it have changed without anybody hearing of it, since it was last stored?
+    fn is_doubted(&self, row: &FileRow) -> Result<bool> {
+        let Some(scan) = &self.state.scan else {
+            return Ok(false);
+        };
+        let stored = self.state.index.changed_in(row.id)?;
+        Ok(stored.is_some_and(|stored| stored < scan.doubted_before))
+    }
+
     fn look_content(
         &mut self,
         at: &At<'_>,
@@ -121,7 +130,7 @@ impl Round<'_> {
         bytes: u64,
     ) -> Result<()> {
         let stat = &content.stat;
-        widen(&mut entry, &row, stat);
+        widen(&mut entry, &row, stat, self.is_doubted(&row)?);
         if self.state.mapped.contains_key(&row.inode) && is_in_memory(&content.file) {
             // Nothing tells of what is stored into it.
             entry.dirt.whole = true;
@@ -478,12 +487,14 @@ fn is_rewritten(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
 }
 
 /// Turns what the hints and the two sides say into ranges, where that is possible. A row is suspect
-/// while the file is half sent; that is no reason to begin anew.
-fn widen(entry: &mut DirtyFile, row: &FileRow, stat: &Stat) {
+/// while the file is half sent; that is no reason to begin anew. What is announced of a file that is
+/// doubted does not tell all of it.
+fn widen(entry: &mut DirtyFile, row: &FileRow, stat: &Stat, doubted: bool) {
     let dirt = &mut entry.dirt;
-    let announced = entry.begun.is_some() || !dirt.ranges.is_empty() || dirt.appended || dirt.whole;
+    let told = !dirt.ranges.is_empty() || dirt.appended || dirt.whole;
+    let announced = entry.begun.is_some() || told && !doubted;
     let suspect = row.is_suspect() && !row.staged && entry.begun.is_none();
-    let by_scan = entry.mark.sources.has(Source::Scan);
+    let by_scan = entry.mark.sources.has(Source::Scan) || doubted;
     dirt.whole |= suspect || !announced && looks_written(row, stat, by_scan);
     if stat.size > row.size {
         dirt.ranges.add(row.size, u64::MAX);
@@ -557,33 +568,54 @@ mod tests {
         }
     }
 
+    /// Dirty from 4 MiB on.
+    fn entry(begun: Option<Timestamp>, source: Source) -> DirtyFile {
+        let mark = Mark {
+            ticket: Ticket(1),
+            since: Instant::now(),
+            origin: OriginId::SCAN,
+            sources: source.into(),
+        };
+        let mut dirt = Dirt::default();
+        dirt.ranges.add(4 << 20, u64::MAX);
+        DirtyFile {
+            dirt,
+            begun,
+            ..DirtyFile::new(mark)
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_a_doubted_file_is_not_all() {
+        let row = FileRow::of(FileId(1), &stat(10 << 20), [0; 16], false);
+        let written = Stat {
+            modified: Timestamp(row.modified.0 + 1),
+            changed: Timestamp(row.changed.0 + 1),
+            ..stat(10 << 20)
+        };
+        for (doubted, begun, whole) in [
+            (false, None, false),
+            (true, None, true),
+            (true, Some(written.changed), false),
+        ] {
+            let mut entry = entry(begun, Source::Shim);
+            widen(&mut entry, &row, &written, doubted);
+            assert_eq!(entry.dirt.whole, whole, "{doubted} {begun:?}");
+        }
+    }
+
     #[test]
     fn what_is_half_sent_is_not_begun_anew() {
         let stat = stat(10 << 20);
         let mut row = FileRow::of(FileId(1), &stat, [0; 16], false);
         row.changed = SUSPECT;
-        let entry = |begun| {
-            let mark = Mark {
-                ticket: Ticket(1),
-                since: Instant::now(),
-                origin: OriginId::SCAN,
-                sources: Source::Scan.into(),
-            };
-            let mut dirt = Dirt::default();
-            dirt.ranges.add(4 << 20, u64::MAX);
-            DirtyFile {
-                dirt,
-                begun,
-                ..DirtyFile::new(mark)
-            }
-        };
         for begun in [None, Some(stat.changed)] {
-            let mut entry = entry(begun);
-            widen(&mut entry, &row, &stat);
+            let mut entry = entry(begun, Source::Scan);
+            widen(&mut entry, &row, &stat, false);
             assert_eq!(entry.dirt.whole, begun.is_none());
             assert_eq!(wants_comparison(&entry, &row, &stat), begun.is_none());
         }
-        let mut entry = entry(Some(stat.changed));
+        let mut entry = entry(Some(stat.changed), Source::Scan);
         entry.dirt.whole = true;
         assert!(
             wants_comparison(&entry, &row, &stat),

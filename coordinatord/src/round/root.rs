@@ -98,9 +98,11 @@ impl Round<'_> {
         };
         self.note(mark);
         let started = self.started;
-        self.state
+        let scan = self
+            .state
             .scan
             .get_or_insert_with(|| Scan::new(ScanReason::Gap, started));
+        scan.doubted_before = self.batch.sequence();
         self.state.list_roots(mark, true)
     }
 }
