@@ -22,6 +22,9 @@ use super::Target;
 /// A receiver that has not said welcome by then is not there.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
+/// No source makes so many batches.
+const SEQUENCE_MAX: u64 = 1 << 62;
+
 /// Any stream of bytes both ways.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -157,7 +160,8 @@ impl Connector {
             address: self.target.to_string(),
             error,
         };
-        match greet(&mut stream, &hello).await.map_err(broken)? {
+        let welcome = greet(&mut stream, &hello).await.and_then(sound);
+        match welcome.map_err(broken)? {
             Welcome::Accepted {
                 stored,
                 applied,
@@ -199,6 +203,18 @@ fn must_exist(path: &Path) -> Result<(), ConnectError> {
         Ok(())
     } else {
         Err(ConnectError::NoStore(path.to_owned()))
+    }
+}
+
+/// Numbers that no receiver can have come to are no answer.
+fn sound(welcome: Welcome) -> Result<Welcome, TransportError> {
+    match welcome {
+        Welcome::Accepted {
+            stored, applied, ..
+        } if applied > stored || stored.0 > SEQUENCE_MAX => Err(TransportError::Nonsense(
+            "it says that it has batches that can't be",
+        )),
+        welcome => Ok(welcome),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use everwrite_protocol::ids::SequenceNumber;
 use everwrite_protocol::wire::frame::FrameType;
 use everwrite_protocol::wire::{Reply, Role};
 use everwrite_receiver::network_backup::{PING_EVERY, SILENCE_MAX};
@@ -14,8 +15,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::backoff::Backoff;
 use super::connect::{Connector, Line};
 use super::uplink::Shared;
-use super::window::Next;
-use super::{Batch, UplinkEvent};
+use super::window::{Next, Told};
+use super::{Batch, UplinkEvent, plain};
 
 /// Small frames go out together up to here.
 const GATHER_BYTES: usize = 64 << 10;
@@ -149,19 +150,20 @@ impl Hearing<'_> {
 
     async fn reply(&mut self, reply: Reply) -> Result<(), End> {
         match reply {
-            Reply::Stored(stored) => {
-                if self.shared.window().stored(stored) {
-                    self.backoff.reset();
-                    self.shared.wake.notify_one();
-                    self.tell(UplinkEvent::Stored(stored)).await?;
-                }
-                Ok(())
+            Reply::Stored(stored) => self.stored(stored).await,
+            Reply::Applied(applied) => {
+                let sound = self.shared.window().may_be_applied(applied);
+                nonsense_unless(sound, "it has applied what it did not store")?;
+                self.tell(UplinkEvent::Applied(applied)).await
             }
-            Reply::Applied(applied) => self.tell(UplinkEvent::Applied(applied)).await,
-            Reply::Stalled { reason } => self.tell(UplinkEvent::Stalled { reason }).await,
+            Reply::Stalled { reason } => {
+                let reason = plain(&reason);
+                self.tell(UplinkEvent::Stalled { reason }).await
+            }
             Reply::Resumed => self.tell(UplinkEvent::Resumed).await,
             Reply::Rejected { sequence, reason } => {
                 self.shared.window().halt();
+                let reason = plain(&reason);
                 self.tell(UplinkEvent::Rejected {
                     sequence,
                     reason: reason.clone(),
@@ -172,8 +174,27 @@ impl Hearing<'_> {
         }
     }
 
+    async fn stored(&mut self, stored: SequenceNumber) -> Result<(), End> {
+        let told = self.shared.window().stored(stored);
+        nonsense_unless(told != Told::Nonsense, "it has stored what was not sent")?;
+        if told == Told::News {
+            self.backoff.reset();
+            self.shared.wake.notify_one();
+            self.tell(UplinkEvent::Stored(stored)).await?;
+        }
+        Ok(())
+    }
+
     async fn tell(&self, event: UplinkEvent) -> Result<(), End> {
         self.events.send(event).await.map_err(|_| End::Unheard)
+    }
+}
+
+fn nonsense_unless(sound: bool, what: &'static str) -> Result<(), End> {
+    if sound {
+        Ok(())
+    } else {
+        Err(TransportError::Nonsense(what).into())
     }
 }
 

@@ -70,6 +70,15 @@ impl Batch {
     }
 }
 
+/// A sentence from the other machine, as it can be logged and printed: no more than a sentence, and
+/// nothing in it that a terminal would obey.
+fn plain(sentence: &str) -> String {
+    let shown = sentence.chars().filter(|character| !character.is_control());
+    shown.take(SENTENCE_CHARACTERS_MAX).collect()
+}
+
+const SENTENCE_CHARACTERS_MAX: usize = 500;
+
 /// Usual size of an encoded command. The window is a brake, not an account.
 const COMMAND_BYTES_ABOUT: usize = 64;
 /// Usual size of what a part has besides commands and payload.

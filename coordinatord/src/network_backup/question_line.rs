@@ -10,16 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everwrite_protocol::wire::frame::FrameType;
-use everwrite_protocol::wire::{Answer, Query, Role};
+use everwrite_protocol::wire::{Answer, Query, QueryError, Role};
 use everwrite_receiver::transport::{Frame, TransportError, read_frame, send_frame};
 use tokio::io::{AsyncRead, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::AskError;
 use super::backoff::Backoff;
 use super::connect::{Connector, Stream};
+use super::{AskError, plain};
 
 /// Questions on the line at once.
 const ON_LINE_MAX: usize = 16;
@@ -198,7 +198,7 @@ fn hear(
     };
     match (answer, on_line.pop_front()) {
         (Ok((Answer::Failed(error), _)), Some(question)) => {
-            question.answer(Err(error.into()));
+            question.answer(Err(shown(error).into()));
             Step::GoOn
         }
         (Ok(answer), Some(question)) => {
@@ -211,6 +211,15 @@ fn hear(
             Step::End
         }
         (_, None) => Step::End,
+    }
+}
+
+/// The receiver's own words.
+fn shown(error: QueryError) -> QueryError {
+    match error {
+        QueryError::Invalid(words) => QueryError::Invalid(plain(&words)),
+        QueryError::Store(words) => QueryError::Store(plain(&words)),
+        other => other,
     }
 }
 

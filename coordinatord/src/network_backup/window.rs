@@ -23,6 +23,17 @@ pub(super) enum Next {
     Wait,
 }
 
+/// What an acknowledgement is worth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Told {
+    /// More is stored than was known.
+    News,
+    /// That was known.
+    Old,
+    /// It is about what was never sent.
+    Nonsense,
+}
+
 /// Batches between the coordinator and the receiver's disk.
 #[derive(Debug, Default)]
 pub(super) struct Window {
@@ -36,6 +47,8 @@ pub(super) struct Window {
     limit_bytes: u64,
     /// Last batch known to be stored.
     stored: SequenceNumber,
+    /// Last batch that this connection has taken, or that its receiver had before.
+    taken: SequenceNumber,
     /// Is there a connection that knows where to start?
     open: bool,
     /// A batch was refused: nothing more goes out.
@@ -60,6 +73,7 @@ impl Window {
         self.sent_bytes = 0;
         self.limit_bytes = limit_bytes;
         self.stored = stored;
+        self.taken = stored;
         self.open = true;
         self.drop_stored();
     }
@@ -69,14 +83,22 @@ impl Window {
         self.open = false;
     }
 
-    /// The receiver has stored all up to `stored`. True when that was news.
-    pub(super) fn stored(&mut self, stored: SequenceNumber) -> bool {
+    /// The receiver says that it has stored all up to `stored`.
+    pub(super) fn stored(&mut self, stored: SequenceNumber) -> Told {
+        if stored > self.taken {
+            return Told::Nonsense;
+        }
         if stored <= self.stored {
-            return false;
+            return Told::Old;
         }
         self.stored = stored;
         self.drop_stored();
-        true
+        Told::News
+    }
+
+    /// May the receiver have this batch in its mirror?
+    pub(super) fn may_be_applied(&self, applied: SequenceNumber) -> bool {
+        applied <= self.stored
     }
 
     /// What to do now.
@@ -87,6 +109,7 @@ impl Window {
         match self.may_go() {
             Some(batch) => {
                 self.sent += 1;
+                self.taken = batch.cut.sequence;
                 self.sent_bytes += batch.bytes();
                 Next::Send(batch)
             }
@@ -202,7 +225,7 @@ mod tests {
         let mut window = window(&[(1, 4000), (2, 4000), (3, 4000)]);
         window.connected(SequenceNumber(0), 9000);
         assert_eq!(sendable(&mut window), [1, 2]);
-        assert!(window.stored(SequenceNumber(1)));
+        assert_eq!(window.stored(SequenceNumber(1)), Told::News);
         assert_eq!(sendable(&mut window), [3]);
     }
 
@@ -262,7 +285,29 @@ mod tests {
         let mut window = window(&[(1, 1)]);
         window.connected(SequenceNumber(0), 100);
         sendable(&mut window);
-        assert!(window.stored(SequenceNumber(1)));
-        assert!(!window.stored(SequenceNumber(1)));
+        assert_eq!(window.stored(SequenceNumber(1)), Told::News);
+        assert_eq!(window.stored(SequenceNumber(1)), Told::Old);
+    }
+
+    #[test]
+    fn what_was_not_sent_can_t_be_stored() {
+        let mut window = window(&[(4, 4000), (5, 4000)]);
+        window.connected(SequenceNumber(3), 5000);
+        assert_eq!(sendable(&mut window), [4]);
+        for beyond in [5, 6, u64::MAX] {
+            assert_eq!(window.stored(SequenceNumber(beyond)), Told::Nonsense);
+        }
+        assert!(!window.may_be_applied(SequenceNumber(4)));
+        assert_eq!(window.stored(SequenceNumber(4)), Told::News);
+        assert!(window.may_be_applied(SequenceNumber(4)));
+    }
+
+    #[test]
+    fn what_was_under_way_may_be_stored_after_it_was_forgotten() {
+        let mut window = window(&[(1, 1), (2, 1)]);
+        window.connected(SequenceNumber(0), 100);
+        assert_eq!(sendable(&mut window), [1, 2]);
+        window.forget();
+        assert_eq!(window.stored(SequenceNumber(2)), Told::News);
     }
 }

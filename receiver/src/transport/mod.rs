@@ -57,6 +57,9 @@ pub enum TransportError {
     /// A frame that has no place here.
     #[error("the peer sent {0:?} out of turn")]
     OutOfTurn(FrameType),
+    /// A message that contradicts what was said before.
+    #[error("the peer sent nonsense: {0}")]
+    Nonsense(&'static str),
     /// A message of a later version of the language.
     #[error("the peer speaks version {0} of a message; this program knows 1")]
     Version(u16),
