@@ -200,7 +200,18 @@ impl Index {
         transaction.execute("DELETE FROM gone_name", [])?;
         self.set_meta(SENT, stored.0)?;
         self.set_meta(STORED, stored.0)?;
+        self.forget_marks_after(stored)?;
         Ok(transaction.commit()?)
+    }
+
+    /// Numbers after `stored` will be given to other batches, about which nothing is known yet.
+    fn forget_marks_after(&self, stored: SequenceNumber) -> Result<()> {
+        for key in [SETTLED, ON_DISK] {
+            if self.meta(key)?.is_some_and(|marked| marked > stored.0) {
+                self.set_meta(key, stored.0)?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets everything, to be filled again from the receiver's tree.
@@ -214,6 +225,9 @@ impl Index {
     /// One entry of the receiver's tree. Inodes are unknown: they are bound when the names are
     /// looked at, and every file is suspect until then.
     pub fn rebuild_entry(&mut self, entry: &TreeEntry) -> Result<()> {
+        let known = 1..FILE_MAX;
+        let sound = known.contains(&entry.file.0) && entry.attributes.size <= i64::MAX as u64;
+        ensure!(sound, "the receiver's tree has an entry that can't be");
         let row = FileRow {
             id: entry.file,
             inode: everwrite_protocol::local::Inode {
@@ -234,8 +248,33 @@ impl Index {
 
     /// The tree is complete as of `stored`.
     pub fn finish_rebuild(&mut self, stored: SequenceNumber, highest: FileId) -> Result<()> {
+        ensure!(
+            highest.0 < FILE_MAX && self.is_tree(highest)?,
+            "the receiver's tree is none"
+        );
+        self.forget_marks_after(stored)?;
         self.next_file = self.next_file.max(highest.0 + 1);
         self.set_meta(STORED, stored.0)?;
         self.commit(stored)
     }
+
+    /// Does every name hang at the top, by directories that have one name each? Whoever follows names
+    /// up or down would not come to an end otherwise.
+    fn is_tree(&self, highest: FileId) -> Result<bool> {
+        let mut statement = self.database.prepare_cached(
+            "WITH RECURSIVE below (id) AS (
+                 VALUES (0)
+                 UNION SELECT file FROM directory JOIN below ON parent = below.id),
+             directory (parent, file) AS (
+                 SELECT parent, file FROM name JOIN file ON file.id = name.file WHERE kind = ?1)
+             SELECT NOT EXISTS (SELECT 1 FROM directory GROUP BY file HAVING count(*) > 1)
+                AND NOT EXISTS (SELECT 1 FROM file WHERE id > ?2)
+                AND NOT EXISTS (SELECT 1 FROM name WHERE parent NOT IN (SELECT id FROM below))",
+        )?;
+        let keys = params![kind_number(Kind::Directory), highest.0.cast_signed()];
+        Ok(statement.query_row(keys, |row| row.get(0))?)
+    }
 }
+
+/// No source makes so many files: a receiver that says so would have none left for us.
+const FILE_MAX: u64 = 1 << 62;
