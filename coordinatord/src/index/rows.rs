@@ -33,7 +33,16 @@ pub struct FileRow {
     pub staged: bool,
 }
 
+/// The device of files that were not found on the disk yet; the kernel gives it to none.
+pub(super) const UNBOUND: u64 = 0;
+
 impl FileRow {
+    /// Is it known which file on the disk this is? Where the index was rebuilt from the receiver, the
+    /// inode number is the file's id, so that each row can be told from the others.
+    pub fn is_bound(&self) -> bool {
+        self.inode.device != UNBOUND
+    }
+
     /// The row of a file that looks like `stat` and has just been sent.
     pub fn of(id: FileId, stat: &Stat, digest: [u8; 16], staged: bool) -> Self {
         Self {

@@ -5,7 +5,7 @@ use everwrite_protocol::ids::{FileId, Name, SequenceNumber};
 use everwrite_protocol::wire::{Kind, TreeEntry};
 use rusqlite::params;
 
-use super::rows::{SUSPECT, kind_number};
+use super::rows::{SUSPECT, UNBOUND, kind_number};
 use super::{BOOT, FileRow, Index, NEXT_FILE, ON_DISK, SENT, SETTLED, STORED};
 
 impl Index {
@@ -231,8 +231,8 @@ impl Index {
         let row = FileRow {
             id: entry.file,
             inode: everwrite_protocol::local::Inode {
-                device: 0,
-                inode: 0,
+                device: UNBOUND,
+                inode: entry.file.0,
             },
             birth: 0,
             kind: entry.attributes.kind,

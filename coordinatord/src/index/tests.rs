@@ -1,6 +1,6 @@
 use everwrite_protocol::ids::{Name, Timestamp};
 use everwrite_protocol::local::Inode;
-use everwrite_protocol::wire::Kind;
+use everwrite_protocol::wire::{Attributes, Kind, TreeEntry};
 
 use super::*;
 
@@ -194,4 +194,103 @@ fn after_another_boot_what_the_disk_may_not_have_written_is_suspect() {
     bench.index.suspect_recent(BOOT + 1).unwrap();
     assert!(!bench.index.file(written).unwrap().unwrap().is_suspect());
     assert!(bench.index.file(settled).unwrap().unwrap().is_suspect());
+}
+
+fn entry(file: u64, parent: u64, text: &str, kind: Kind) -> TreeEntry {
+    let attributes = Attributes {
+        kind,
+        mode: 0o700,
+        uid: 0,
+        gid: 0,
+        user: None,
+        group: None,
+        modified: Timestamp(0),
+        size: 0,
+        device_number: 0,
+        target: Vec::new(),
+        xattrs: Vec::new(),
+    };
+    TreeEntry {
+        file: FileId(file),
+        parent: FileId(parent),
+        name: name(text),
+        attributes,
+        changed: SequenceNumber(1),
+    }
+}
+
+/// Fills an index from a receiver's tree, or tells why not; a tree that is refused changes nothing.
+fn rebuilt(entries: &[TreeEntry], highest: u64) -> Result<Bench> {
+    let mut bench = Bench::new();
+    bench.index.begin_rebuild()?;
+    let filled = entries
+        .iter()
+        .try_for_each(|entry| bench.index.rebuild_entry(entry))
+        .and_then(|()| {
+            bench
+                .index
+                .finish_rebuild(SequenceNumber(9), FileId(highest))
+        });
+    if filled.is_err() {
+        bench.index.abandon()?;
+        assert_eq!(bench.index.files()?, 0);
+    }
+    filled.map(|()| bench)
+}
+
+#[test]
+fn files_of_a_rebuilt_index_are_told_apart() {
+    let tree = [
+        entry(1, 0, "root", Kind::Directory),
+        entry(2, 1, "a", Kind::Directory),
+        entry(3, 2, "b", Kind::Regular),
+        entry(3, 1, "link", Kind::Regular),
+    ];
+    let mut bench = rebuilt(&tree, 7).unwrap();
+    for id in 1..=3 {
+        let row = bench.index.file(FileId(id)).unwrap().unwrap();
+        assert!(!row.is_bound());
+        let inode = row.inode;
+        let found = bench.index.by_inode(inode.device, inode.inode, 0);
+        assert_eq!(found.unwrap().unwrap().id, FileId(id));
+    }
+    assert_eq!(bench.index.sent().unwrap(), SequenceNumber(9));
+    assert_eq!(bench.index.new_file(), FileId(8));
+}
+
+#[test]
+fn what_is_no_tree_is_refused() {
+    let root = || entry(1, 0, "root", Kind::Directory);
+    let below = |file, parent| entry(file, parent, "x", Kind::Directory);
+    let refused = [
+        (vec![root(), below(2, 3), below(3, 2)], 3),
+        (vec![root(), below(2, 1), below(1, 2)], 3),
+        (vec![root(), below(2, 9)], 3),
+        (vec![root(), below(5, 1)], 4),
+        (vec![root(), below(0, 1)], 4),
+        (vec![root(), below(u64::MAX, 1)], 4),
+        (vec![root()], u64::MAX),
+        (vec![root()], i64::MAX as u64),
+        (vec![entry(1, 0, "file", Kind::Regular), below(2, 1)], 2),
+        (vec![root(), root()], 2),
+    ];
+    for (at, (entries, highest)) in refused.iter().enumerate() {
+        assert!(rebuilt(entries, *highest).is_err(), "{at}");
+    }
+}
+
+#[test]
+fn marks_of_batches_that_were_taken_back_go_with_them() {
+    let mut bench = Bench::new();
+    bench.add(FileId::TOP, "a", 1);
+    let second = bench.add(FileId::TOP, "b", 2);
+    bench.index.mark_settled(SequenceNumber(2)).unwrap();
+    bench.index.roll_back(SequenceNumber(1)).unwrap();
+    assert!(bench.index.file(second).unwrap().is_none());
+    // Another batch gets the number 2, and nothing of it is settled.
+    let third = bench.add(FileId::TOP, "c", 3);
+    bench.index.set_meta(crate::index::BOOT, BOOT).unwrap();
+    bench.index.suspect_recent(BOOT).unwrap();
+    let row = bench.index.file(third).unwrap().unwrap();
+    assert_eq!(row.changed, SUSPECT);
 }

@@ -41,9 +41,7 @@ pub fn decide_name(
         (None, None) => NameVerdict::Nothing,
         (Some(row), None) => NameVerdict::Gone(row.id),
         (Some(row), Some(stat)) if is_same(row, stat) => NameVerdict::Same(row.id),
-        (Some(row), Some(stat))
-            if row.inode.inode == 0 && known.is_none() && row.kind == stat.kind =>
-        {
+        (Some(row), Some(stat)) if !row.is_bound() && known.is_none() && row.kind == stat.kind => {
             NameVerdict::Adopt(row.id)
         }
         (_, Some(stat)) => {
@@ -104,7 +102,8 @@ mod tests {
 
     #[test]
     fn every_pair_of_sides() {
-        let (a, b, unbound) = (row(1, 10, 5), row(2, 20, 5), row(3, 0, 0));
+        let (a, b, mut unbound) = (row(1, 10, 5), row(2, 20, 5), row(3, 3, 0));
+        unbound.inode.device = 0;
         let one = Some(FileId(1));
         let cases = [
             (None, None, None, NameVerdict::Nothing),

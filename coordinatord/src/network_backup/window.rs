@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn what_was_under_way_may_be_stored_after_it_was_forgotten() {
         let mut window = window(&[(1, 1), (2, 1)]);
-        window.connected(SequenceNumber(0), 100);
+        window.connected(SequenceNumber(0), 1000);
         assert_eq!(sendable(&mut window), [1, 2]);
         window.forget();
         assert_eq!(window.stored(SequenceNumber(2)), Told::News);

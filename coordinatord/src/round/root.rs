@@ -133,7 +133,7 @@ impl State {
         let facts = RootFacts {
             is_directory: found.is_some(),
             same_directory: found.is_some_and(|(stat, _)| {
-                row.is_some_and(|row| row.inode.inode == 0 || stat.is_file(row.inode, row.birth))
+                row.is_some_and(|row| !row.is_bound() || stat.is_file(row.inode, row.birth))
             }),
             names_now: found.map_or(0, |(_, names)| names.len()),
             names_known: known.len(),
@@ -179,7 +179,7 @@ impl State {
             let same = found.is_some_and(|stat| stat.is_file(row.inode, row.birth));
             let healed =
                 verdict != RootVerdict::Go && (found.is_some() || self.roots[at].accept_empty);
-            let vanished = verdict == RootVerdict::Go && row.inode.inode != 0 && !same;
+            let vanished = verdict == RootVerdict::Go && row.is_bound() && !same;
             if healed || vanished || (same && self.is_suddenly_empty(file, &path)?) {
                 let mark = self.queue.scan_mark(now);
                 self.queue.push_listing(row.inode, mark, true, true);
