@@ -4,9 +4,11 @@
 //! Required of the one that is attacked: it lives, its memory is bounded, nothing that it had stored
 //! changes, nobody else notices.
 
+mod against_coordinator;
 mod attacker;
 mod batches;
 mod connections;
+mod fake;
 mod frames;
 mod history;
 mod scene;
