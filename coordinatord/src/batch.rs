@@ -27,12 +27,15 @@ pub struct BatchBuilder {
     payload_total: u64,
     commands_total: usize,
     origin_numbers: HashMap<OriginId, u16>,
-    origin_of: Box<dyn Fn(OriginId) -> Origin>,
+    origin_of: Box<dyn Fn(OriginId) -> Origin + Send>,
 }
 
 impl BatchBuilder {
     /// An empty batch. `origin_of` tells who is behind an origin id.
-    pub fn new(sequence: SequenceNumber, origin_of: Box<dyn Fn(OriginId) -> Origin>) -> Self {
+    pub fn new(
+        sequence: SequenceNumber,
+        origin_of: Box<dyn Fn(OriginId) -> Origin + Send>,
+    ) -> Self {
         Self {
             sequence,
             parts: Vec::new(),

@@ -224,6 +224,28 @@ pub struct UplinkStatus {
     pub applied: SequenceNumber,
     /// Bytes read from protected files since start.
     pub bytes_read: u64,
+    /// What its recovery points are worth, and what that cost.
+    #[serde(default)]
+    pub cuts: CutFigures,
+}
+
+/// Cuts since start.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct CutFigures {
+    /// Recovery points proven to be states that the disk really had.
+    pub consistent: u64,
+    /// Others.
+    pub fuzzy: u64,
+    /// How often programs were made to wait for one.
+    pub holds: u64,
+    /// For how long, microseconds: half of the last 4,096 were shorter.
+    pub hold_us_p50: u64,
+    /// 99 in 100 were shorter.
+    pub hold_us_p99: u64,
+    /// The longest.
+    pub hold_us_max: u64,
+    /// Why the last that was not proven was not.
+    pub last_doubt: String,
 }
 
 /// Body of `POST /api/v1/protect`.

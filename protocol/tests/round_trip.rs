@@ -157,6 +157,7 @@ prop_compose! {
             Just(CutKind::FsyncPoint),
             Just(CutKind::Fuzzy),
             Just(CutKind::Partial),
+            any::<String>().prop_map(CutKind::FuzzyBecause),
         ],
         checkpoint in any::<Option<String>>(),
     ) -> Cut {
@@ -173,6 +174,7 @@ fn query() -> impl Strategy<Value = Query> {
         any::<i64>().prop_map(|time| At::Time(Timestamp(time))),
         sequence().prop_map(At::Sequence),
         any::<String>().prop_map(At::Checkpoint),
+        any::<i64>().prop_map(|time| At::Consistent(Timestamp(time))),
     ];
     prop_oneof![
         (file(), range(), sequence()).prop_map(|(file, (offset, length, block), after)| {

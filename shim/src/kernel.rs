@@ -442,11 +442,15 @@ fn futex_wake(word: &AtomicU32, count: usize) {
     unsafe { system_call_3(number::FUTEX, word.as_ptr() as usize, FUTEX_WAKE, count) };
 }
 
-/// Sleeps while `word` is `value`, for `limit` at most.
-pub(crate) fn futex_wait(word: &AtomicU32, value: u32, limit: Duration) {
+/// Sleeps while `word` is `value`, for `limit` at most. False: the kernel does not let us, so there is no use
+/// in trying again.
+pub(crate) fn futex_wait(word: &AtomicU32, value: u32, limit: Duration) -> bool {
+    const INTERRUPTED: isize = -4;
+    const AGAIN: isize = -11;
+    const TIMED_OUT: isize = -110;
     let limit = [limit.as_secs(), u64::from(limit.subsec_nanos())];
     // SAFETY: the kernel reads the word and one `struct timespec`.
-    unsafe {
+    let result = unsafe {
         system_call_4(
             number::FUTEX,
             word.as_ptr() as usize,
@@ -455,24 +459,30 @@ pub(crate) fn futex_wait(word: &AtomicU32, value: u32, limit: Duration) {
             limit.as_ptr() as usize,
         )
     };
+    matches!(result, 0 | INTERRUPTED | AGAIN | TIMED_OUT)
 }
 
 /// Coarse `CLOCK_MONOTONIC` in milliseconds, by system call: for cold paths.
 pub(crate) fn monotonic_ms() -> u64 {
     const CLOCK_MONOTONIC_COARSE: usize = 6;
+    clock_ns(CLOCK_MONOTONIC_COARSE) / 1_000_000
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds, by system call.
+pub(crate) fn monotonic_ns() -> u64 {
+    const CLOCK_MONOTONIC: usize = 1;
+    clock_ns(CLOCK_MONOTONIC)
+}
+
+#[inline(never)]
+fn clock_ns(clock: usize) -> u64 {
     let mut time = [0u64; 2];
     // SAFETY: the kernel writes one `struct timespec`.
-    unsafe {
-        system_call_2(
-            number::CLOCK_GETTIME,
-            CLOCK_MONOTONIC_COARSE,
-            time.as_mut_ptr() as usize,
-        )
-    };
+    unsafe { system_call_2(number::CLOCK_GETTIME, clock, time.as_mut_ptr() as usize) };
     let [seconds, nanoseconds] = time;
     seconds
-        .wrapping_mul(1000)
-        .wrapping_add(nanoseconds / 1_000_000)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(nanoseconds)
 }
 
 /// Ends the process at once.

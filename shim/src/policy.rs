@@ -14,8 +14,8 @@ use core::sync::atomic::{
 use core::time::Duration;
 
 use everwrite_protocol::local::{
-    HEARTBEAT_STALE_SECONDS, KILL_SWITCH_FILE_NAME, LOCAL_VERSION, POLICY_BYTES, POLICY_FILE_NAME,
-    POLICY_MAGIC, PolicyPage,
+    HEARTBEAT_STALE_SECONDS, HOLD_MS_MAX, KILL_SWITCH_FILE_NAME, LOCAL_VERSION, POLICY_BYTES,
+    POLICY_FILE_NAME, POLICY_MAGIC, PolicyPage,
 };
 
 use crate::environment;
@@ -30,8 +30,8 @@ static SILENT: PolicyPage = unsafe { core::mem::zeroed() };
 static NEXT_LOOK_MS: AtomicU64 = AtomicU64::new(0);
 /// How often a program without a page, or with a dead coordinator, looks for one.
 const LOOK_INTERVAL_MS: u64 = 1000;
-/// Longest wait for a cut, whatever the page asks for.
-const HOLD_US_MAX: u64 = 1_000_000;
+/// Nanoseconds in a millisecond.
+const NS_PER_MS: u64 = 1_000_000;
 
 /// The page, if a coordinator wants to hear from shims. One load and one compare when it does.
 #[inline(never)]
@@ -97,13 +97,23 @@ pub(crate) fn hold(page: &PolicyPage) {
     }
 }
 
+/// A signal, or the next cut, may wake it early: then it looks again. It ends at the time that stood there
+/// when it began, so that no row of cuts can hold it for longer.
 #[cold]
 #[inline(never)]
 fn wait_for_cut(page: &PolicyPage) {
-    let limit_us = u64::from(page.hold_us_max.load(Relaxed)).min(HOLD_US_MAX);
-    let value = page.hold.load(Relaxed);
-    if value != 0 && limit_us != 0 && crate::process::may_make_calls() {
-        kernel::futex_wait(&page.hold, value, Duration::from_micros(limit_us));
+    if !crate::process::may_make_calls() {
+        return;
+    }
+    let mut value = page.hold.load(Acquire);
+    let until = page.hold_until_ns.load(Relaxed);
+    while value != 0 {
+        let left = until.saturating_sub(kernel::monotonic_ns());
+        let limit = Duration::from_nanos(left.min(HOLD_MS_MAX * NS_PER_MS));
+        if left == 0 || !kernel::futex_wait(&page.hold, value, limit) {
+            return;
+        }
+        value = page.hold.load(Acquire);
     }
 }
 

@@ -108,7 +108,10 @@ enum Place {
 /// Announces a change before its call is made.
 #[inline(never)]
 pub(crate) fn announce(page: &PolicyPage, file: File, change: Change) -> Ticket {
-    policy::hold(page);
+    // Asking for durability changes nothing.
+    if change.operation != operation::SYNC {
+        policy::hold(page);
+    }
     let place = match attach::lane(page) {
         Ok(lane) => match coalesce(lane, file, change) {
             Some(place) => place,

@@ -7,6 +7,7 @@
 mod difference;
 mod ear;
 mod figures;
+mod hold;
 mod kills;
 mod lives;
 mod outside;

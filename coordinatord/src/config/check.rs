@@ -5,14 +5,17 @@ use std::path::{Component, Path, PathBuf};
 
 use everwrite_protocol::control::PathText;
 use everwrite_protocol::ids::{InvalidName, Name};
+use everwrite_protocol::local::HOLD_MS_MAX;
 use everwrite_protocol::wire::{FINGERPRINT_BYTES, Fingerprint};
 use ignore::gitignore::GitignoreBuilder;
 
 use super::checked::{
-    Brakes, Config, Place, RPO_MS_DEFAULT, RPO_MS_MIN, Receiver, Root, Scan, Schedule,
+    Brakes, Config, Cuts, Place, RPO_MS_DEFAULT, RPO_MS_MIN, Receiver, Root, Scan, Schedule,
 };
 use super::problem::Problem;
-use super::raw::{RawBrakes, RawConfig, RawReceiver, RawRoot, RawScan, RawSchedule, RawWitness};
+use super::raw::{
+    RawBrakes, RawConfig, RawCuts, RawReceiver, RawRoot, RawScan, RawSchedule, RawWitness,
+};
 use crate::witness;
 
 /// Longest interval that can be asked for, milliseconds.
@@ -29,6 +32,7 @@ impl TryFrom<RawConfig> for Config {
             scan: scan(raw.scan),
             witness: witness(raw.witness)?,
             brakes: brakes(raw.brakes)?,
+            cuts: cuts(raw.cuts)?,
             exclude: patterns(raw.exclude)?,
             ..Self::default()
         };
@@ -270,25 +274,41 @@ fn witness(raw: RawWitness) -> Result<witness::Settings, Problem> {
 
 fn brakes(raw: RawBrakes) -> Result<Brakes, Problem> {
     let default = Brakes::default();
-    let checked = |key, value: Option<u64>, default, range: RangeInclusive<u64>, told| {
-        let value = value.unwrap_or(default);
-        let good = range.contains(&value).then_some(value);
-        good.ok_or(Problem::Range {
-            key,
-            value,
-            range: told,
-        })
-    };
-    let (percent, seconds) = (default.burst_percent, default.burst_s);
+    let (percent, seconds) = (raw.burst_percent, raw.burst_s);
+    let percent = percent.unwrap_or(default.burst_percent);
+    let seconds = seconds.unwrap_or(default.burst_s);
     Ok(Brakes {
         burst_files: raw.burst_files.unwrap_or(default.burst_files),
-        burst_percent: checked(
-            "burst_percent",
-            raw.burst_percent,
-            percent,
-            0..=99,
-            "0 to 99",
+        burst_percent: within("burst_percent", percent, 0..=99, "0 to 99")?,
+        burst_s: within("burst_s", seconds, 1..=3600, "1 to 3600")?,
+    })
+}
+
+fn cuts(raw: RawCuts) -> Result<Cuts, Problem> {
+    let default = Cuts::default();
+    let interval = raw.interval_ms.unwrap_or(default.interval_ms);
+    let hold = raw.hold_ms_max.unwrap_or(default.hold_ms_max);
+    Ok(Cuts {
+        interval_ms: within(
+            "cuts.interval_ms",
+            interval,
+            1..=INTERVAL_MS_LIMIT,
+            "1 to 60000",
         )?,
-        burst_s: checked("burst_s", raw.burst_s, seconds, 1..=3600, "1 to 3600")?,
+        hold_ms_max: within("cuts.hold_ms_max", hold, 0..=HOLD_MS_MAX, "0 to 1000")?,
+    })
+}
+
+fn within(
+    key: &'static str,
+    value: u64,
+    range: RangeInclusive<u64>,
+    told: &'static str,
+) -> Result<u64, Problem> {
+    let good = range.contains(&value).then_some(value);
+    good.ok_or(Problem::Range {
+        key,
+        value,
+        range: told,
     })
 }

@@ -7,6 +7,7 @@ use everwrite_protocol::wire::Fingerprint;
 
 use crate::account::Limits;
 use crate::network_backup::Target;
+use crate::pipeline::CutSettings;
 use crate::witness;
 
 /// All settings, checked: names are unique and usable, every root's receiver exists.
@@ -26,6 +27,8 @@ pub struct Config {
     pub witness: witness::Settings,
     /// When deletes and overwrites look like a disaster.
     pub brakes: Brakes,
+    /// How often a recovery point is to be crash-consistent, and what that may cost programs.
+    pub cuts: Cuts,
 }
 
 /// A destination.
@@ -118,6 +121,15 @@ pub struct Brakes {
     pub burst_s: u64,
 }
 
+/// Crash-consistent recovery points.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cuts {
+    /// Shortest time from one attempt to the next, milliseconds.
+    pub interval_ms: u64,
+    /// Longest that programs with the shim are made to wait for one, milliseconds; 0: not at all.
+    pub hold_ms_max: u64,
+}
+
 /// Promise of a root that names none, milliseconds.
 pub const RPO_MS_DEFAULT: u64 = 1_000;
 /// Shortest promise that can be asked for, milliseconds.
@@ -144,6 +156,25 @@ impl Default for Brakes {
             burst_files: 500,
             burst_percent: 25,
             burst_s: 60,
+        }
+    }
+}
+
+impl Default for Cuts {
+    fn default() -> Self {
+        Self {
+            interval_ms: 50,
+            hold_ms_max: 20,
+        }
+    }
+}
+
+impl Cuts {
+    /// As the pipeline takes them.
+    pub fn settings(self) -> CutSettings {
+        CutSettings {
+            shortest: Duration::from_millis(self.interval_ms),
+            hold_max: Duration::from_millis(self.hold_ms_max),
         }
     }
 }

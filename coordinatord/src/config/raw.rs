@@ -13,6 +13,7 @@ pub(super) struct RawConfig {
     pub(super) scan: RawScan,
     pub(super) witness: RawWitness,
     pub(super) brakes: RawBrakes,
+    pub(super) cuts: RawCuts,
     pub(super) receivers: Vec<RawReceiver>,
     pub(super) roots: Vec<RawRoot>,
 }
@@ -64,4 +65,11 @@ pub(super) struct RawBrakes {
     pub(super) burst_files: Option<u64>,
     pub(super) burst_percent: Option<u64>,
     pub(super) burst_s: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawCuts {
+    pub(super) interval_ms: Option<u64>,
+    pub(super) hold_ms_max: Option<u64>,
 }

@@ -49,6 +49,7 @@ fn the_example_shows_the_defaults() {
     assert_eq!(config.schedule, Schedule::default());
     assert_eq!(config.scan, Scan::default());
     assert_eq!(config.brakes, Brakes::default());
+    assert_eq!(config.cuts, Cuts::default());
     assert_eq!(config.receivers.len(), 2);
     assert_eq!(config.root("home").unwrap().rpo_ms, RPO_MS_DEFAULT);
     assert_eq!(config.root("home").unwrap().exclude, ["/.cache/"]);
@@ -108,6 +109,11 @@ fn what_is_wrong_is_said() {
             "burst_percent is 100; it must be 0 to 99",
         ),
         ("[brakes]\nburst_s = 0".to_owned(), "burst_s is 0"),
+        (
+            "[cuts]\nhold_ms_max = 1001".to_owned(),
+            "cuts.hold_ms_max is 1001; it must be 0 to 1000",
+        ),
+        ("[cuts]\ninterval_ms = 0".to_owned(), "interval_ms is 0"),
         (
             "[schedule]\ninterval_ms_min = 9\ninterval_ms_max = 8".to_owned(),
             "interval_ms_min is 9",

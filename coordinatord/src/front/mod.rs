@@ -2,6 +2,7 @@
 //! on to the pipelines (one per receiver) in order, and never waits for any of them.
 
 mod announce;
+mod behind;
 mod coverage;
 mod devices;
 mod explain;
@@ -20,6 +21,7 @@ use everwrite_protocol::control::Switch;
 use everwrite_protocol::ids::SourceId;
 use tokio::sync::mpsc;
 
+pub use behind::BehindHints;
 pub use devices::Devices;
 pub use places::places_of;
 

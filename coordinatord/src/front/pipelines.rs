@@ -6,7 +6,8 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Flush, Front};
+use super::Front;
+use super::behind::BehindHints;
 use crate::config::{Place, Receiver, Root};
 use crate::index::Index;
 use crate::intake::Hint;
@@ -49,6 +50,7 @@ impl Front {
             state,
             tools,
             uplink,
+            behind_hints: self.behind_hints(self.pipelines.len()),
             switch_on: self.is_on(),
         });
         let thread = std::thread::Builder::new()
@@ -102,14 +104,17 @@ impl Front {
 
     /// Sends a request to a pipeline behind every hint of calls that returned before now.
     pub(super) fn request_behind_hints(&self, pipeline: usize, request: Request) {
-        let (intake, witness) = (Arc::clone(&self.intake), Arc::clone(&self.witness));
-        let flushes = self.flushes.clone();
-        tokio::spawn(async move {
-            // What both tell of is read on the shim's word, and once.
-            intake.barrier().await;
-            witness.barrier().await;
-            let _ = flushes.send(Flush { pipeline, request });
-        });
+        self.behind_hints(pipeline).request(request);
+    }
+
+    fn behind_hints(&self, pipeline: usize) -> BehindHints {
+        BehindHints {
+            pipeline,
+            intake: Arc::clone(&self.intake),
+            witness: Arc::clone(&self.witness),
+            flushes: self.flushes.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        }
     }
 
     /// Ends all pipelines. Batches that are not stored are taken back at the next start.

@@ -101,6 +101,11 @@ impl Lane {
         now.duration_since(self.active_at) < QUIET_AFTER || self.reader.is_waiting()
     }
 
+    /// Is a call under way that may change something?
+    pub(super) fn is_writing(&self) -> bool {
+        self.reader.is_writing()
+    }
+
     /// Does the shim say, for the first time, that it does not see all of its process?
     pub(super) fn goes_blind(&mut self) -> bool {
         let header = &self.segment.header;

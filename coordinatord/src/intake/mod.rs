@@ -47,6 +47,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
 use everwrite_protocol::control::{AttachedProcess, Coverage, ShimCapture};
 use everwrite_protocol::wire::Origin;
@@ -157,9 +158,34 @@ impl Intake {
         let _ = wait.await;
     }
 
+    /// Returns when no shim is in the middle of a change any more, or after `patience`, and then when all that
+    /// was announced has been sent. Who is about to attach is not waited for.
+    pub async fn quiesce(&self, patience: Duration) {
+        let (done, wait) = oneshot::channel();
+        self.hall
+            .tell(News::Quiesce(Instant::now() + patience, done));
+        // As above.
+        let _ = wait.await;
+    }
+
+    /// Has programs with the shim wait before they change anything that is protected, until this is dropped,
+    /// or for `longest`.
+    pub fn hold(&self, longest: Duration) -> Hold {
+        self.hall.policy.hold(longest);
+        Hold {
+            policy: Arc::clone(&self.hall.policy),
+            since: Instant::now(),
+        }
+    }
+
     /// Who `id` was.
     pub fn origin(&self, id: OriginId) -> Origin {
         self.hall.origins.origin(id)
+    }
+
+    /// Is any program heard by its shim?
+    pub fn has_programs(&self) -> bool {
+        self.hall.room.processes() > 0
     }
 
     /// Who has a segment now, and what came out of it.
@@ -211,6 +237,25 @@ impl Intake {
         self.threads
             .push(spawned.map_err(resources("start a thread"))?);
         Ok(())
+    }
+}
+
+/// Programs wait while there is one.
+pub struct Hold {
+    policy: Arc<Policy>,
+    since: Instant,
+}
+
+impl Hold {
+    /// How long they have been waiting at most.
+    pub fn lasted(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.policy.release();
     }
 }
 

@@ -19,11 +19,13 @@ use std::path::Path;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::fence;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use everwrite_protocol::local::{
     HEARTBEAT_STALE_SECONDS, LOCAL_VERSION, POLICY_BYTES, POLICY_DEVICES_MAX, POLICY_FILE_NAME,
     POLICY_MAGIC, PolicyPage,
 };
+use rustix::thread::futex;
 use rustix::time::ClockId;
 
 use super::error::{IntakeError, TooManyDevices};
@@ -35,6 +37,8 @@ pub(super) struct Policy {
     page: Shared<PolicyPage>,
     /// Held while the page is rewritten; what was last written of places.
     writing: Mutex<Option<Places>>,
+    /// How many want programs to wait.
+    holding: Mutex<u32>,
 }
 
 impl Policy {
@@ -53,8 +57,10 @@ impl Policy {
         let policy = Self {
             page,
             writing: Mutex::new(None),
+            holding: Mutex::new(0),
         };
         policy.page.hold.store(0, Release);
+        policy.page.hold_until_ns.store(0, Release);
         policy.begin_outside()?;
         policy.beat();
         policy.renew_epoch()?;
@@ -110,6 +116,31 @@ impl Policy {
         let places = self.lock();
         self.write_places(places.as_ref(), random()? & !1);
         Ok(())
+    }
+
+    /// Has writers wait until [`Self::release`], or for `longest`. Several may want that at once.
+    pub(super) fn hold(&self, longest: Duration) {
+        let mut holding = self.holding.lock().unwrap_or_else(PoisonError::into_inner);
+        let longest = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
+        let until = monotonic_ns().saturating_add(longest);
+        let before = match *holding {
+            0 => 0,
+            _ => self.page.hold_until_ns.load(Relaxed),
+        };
+        *holding += 1;
+        self.page.hold_until_ns.store(until.max(before), Relaxed);
+        self.page.hold.store(1, Release);
+    }
+
+    /// One of those who wanted it does not any more.
+    pub(super) fn release(&self) {
+        let mut holding = self.holding.lock().unwrap_or_else(PoisonError::into_inner);
+        *holding = holding.saturating_sub(1);
+        if *holding == 0 {
+            self.page.hold.store(0, Release);
+            // Can't fail: the word is mapped. And if it did, everybody has a time limit.
+            let _ = futex::wake(&self.page.hold, futex::Flags::empty(), u32::MAX >> 1);
+        }
     }
 
     /// Says where the roots are; true when something that was outside is inside now.
@@ -276,6 +307,12 @@ pub fn coordinator_is_alive(run_directory: &Path) -> bool {
 /// Seconds of `CLOCK_MONOTONIC`, the heartbeat's clock: the same in every process of the machine.
 fn monotonic_s() -> u64 {
     u64::try_from(rustix::time::clock_gettime(ClockId::Monotonic).tv_sec).unwrap_or(0)
+}
+
+fn monotonic_ns() -> u64 {
+    let time = rustix::time::clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
 fn random() -> io::Result<u64> {

@@ -29,6 +29,8 @@ use super::unheard::{Meanwhile, Unheard};
 const QUIET_VISITS: usize = 128;
 /// Time between two tries to send into a full channel.
 const FULL_INTERVAL: Duration = Duration::from_millis(1);
+/// Time between two looks whether calls under way have ended: most take some microseconds.
+const QUIESCE_INTERVAL: Duration = Duration::from_micros(50);
 
 /// What other threads tell the reader.
 pub(super) enum News {
@@ -44,6 +46,8 @@ pub(super) enum News {
     Census(oneshot::Sender<Vec<LaneReport>>),
     /// Somebody waits until everything said so far is sent.
     Barrier(oneshot::Sender<()>),
+    /// The same, but first calls under way may end, until then.
+    Quiesce(Instant, oneshot::Sender<()>),
     /// The end.
     Stop,
 }
@@ -72,6 +76,10 @@ pub(super) struct Reader {
     mappings: Mappings,
     merge: Merge,
     barriers: Vec<oneshot::Sender<()>>,
+    /// Barriers that wait for calls under way, and until when.
+    quiescing: Vec<(Instant, oneshot::Sender<()>)>,
+    /// Somebody waits for the answer: nothing is put off.
+    hurry: bool,
     stopped: bool,
 }
 
@@ -97,6 +105,8 @@ impl Reader {
             mappings: Mappings::default(),
             merge: Merge::new(Source::Shim),
             barriers: Vec::new(),
+            quiescing: Vec::new(),
+            hurry: false,
             stopped: false,
         }
     }
@@ -133,7 +143,9 @@ impl Reader {
     fn wait(&self, pace: &mut Pace, now: Instant, found: bool, rung: bool) -> Wait {
         let anyone = !self.lanes.is_empty() || self.unheard.is_waiting() || !self.merge.is_empty();
         let wait = pace.next(now, found, rung, anyone);
-        if self.merge.is_due(now) {
+        if !self.quiescing.is_empty() {
+            Wait::Pause(QUIESCE_INTERVAL)
+        } else if self.merge.is_due(now) {
             Wait::Pause(FULL_INTERVAL)
         } else {
             wait
@@ -144,14 +156,31 @@ impl Reader {
     fn round(&mut self, now: Instant, all: bool) -> bool {
         let waiting = self.barriers.len();
         let news = self.hear_news(now);
+        self.hurry = self.barriers.len() > waiting;
+        let mut taken = self.end_quiescing(now);
         let barrier = self.barriers.len() > waiting;
         let visit = if barrier { Visit::Barrier } else { Visit::Poll };
-        let taken = self.visit_lanes(now, visit, all || barrier);
+        taken += self.visit_lanes(now, visit, all || barrier);
         let ended = self.bury_all(now);
-        self.look_after_unheard(now, barrier);
+        self.look_after_unheard(now);
         self.figures.hints.fetch_add(taken, Relaxed);
         self.figures.lost.store(self.merge.losses(), Relaxed);
         news || taken > 0 || ended
+    }
+
+    /// Who waits for calls under way waits no longer when there are none, or its patience is at its end.
+    /// Gives the hints taken.
+    fn end_quiescing(&mut self, now: Instant) -> u64 {
+        if self.quiescing.is_empty() {
+            return 0;
+        }
+        let taken = self.visit_lanes(now, Visit::Poll, true);
+        let quiet = !self.lanes.iter().any(Lane::is_writing);
+        let ready = self
+            .quiescing
+            .extract_if(.., |(until, _)| quiet || *until <= now);
+        self.barriers.extend(ready.map(|(_, done)| done));
+        taken
     }
 
     fn hear_news(&mut self, now: Instant) -> bool {
@@ -165,6 +194,7 @@ impl Reader {
                 News::Latecomers => self.unheard.expect_latecomers(now),
                 News::Census(answer) => self.count(answer),
                 News::Barrier(done) => self.barriers.push(done),
+                News::Quiesce(until, done) => self.quiescing.push((until, done)),
                 News::Stop => self.stopped = true,
             }
         }
@@ -241,8 +271,8 @@ impl Reader {
         true
     }
 
-    fn look_after_unheard(&mut self, now: Instant, hurry: bool) {
-        if self.unheard.is_due(now, hurry, ProcessKey::exists) {
+    fn look_after_unheard(&mut self, now: Instant) {
+        if self.unheard.is_due(now, self.hurry, ProcessKey::exists) {
             self.merge.add(OriginId::SCAN, now, What::Everything);
         }
         if self.unheard.latecomers_are_due(now) {
@@ -252,7 +282,7 @@ impl Reader {
 
     /// Sends what is due if there is room in the channel, and answers barriers when nothing waits.
     fn send(&mut self, now: Instant) {
-        if !self.barriers.is_empty() {
+        if std::mem::take(&mut self.hurry) {
             self.merge.hurry();
         }
         if self.merge.is_due(now) {

@@ -129,6 +129,19 @@ impl SegmentReader {
         !self.waiting.is_empty()
     }
 
+    /// The same, of a call that may change something while it is under way. Whoever asks for durability or for
+    /// a mapping does not.
+    pub(super) fn is_writing(&self) -> bool {
+        let changes_nothing = |fields: &RangeFields| {
+            matches!(
+                fields.operation,
+                operation::SYNC | operation::MAP | operation::UNMAP
+            )
+        };
+        let writing = |waiting: &Waiting| !waiting.seen.as_ref().is_some_and(changes_nothing);
+        self.waiting.values().any(writing)
+    }
+
     /// Tells, without forgetting, what only the end of the process would tell: its image may have
     /// been replaced by `execve(2)`, which keeps the process.
     pub(super) fn tell_open(&self, tell: &mut dyn FnMut(What)) {

@@ -46,6 +46,7 @@ impl Pipeline {
             } => {
                 self.reconcile(root.as_deref(), accept_empty, reply);
             }
+            Request::Quiet(number) => self.is_quiet(number),
             Request::Report(reply) => {
                 let _ = reply.send(self.report());
             }

@@ -101,6 +101,11 @@ impl Pipeline {
             .any(|waiting| waiting.wants_batch() && self.has_passed(waiting.ticket))
     }
 
+    /// Does somebody wait for a named recovery point?
+    pub(super) fn awaits_checkpoint(&self) -> bool {
+        self.waiting.iter().any(Waiting::wants_batch)
+    }
+
     /// The name for the batch about to be sent.
     pub(super) fn checkpoint_due(&mut self) -> Option<String> {
         let passed = |waiting: &Waiting| waiting.wants_batch() && self.has_passed(waiting.ticket);
@@ -139,7 +144,7 @@ impl Pipeline {
             && self
                 .state
                 .oldest()
-                .is_none_or(|(oldest, _)| oldest > ticket)
+                .is_none_or(|oldest| oldest.ticket > ticket)
     }
 
     /// Answers those who have waited long enough.

@@ -86,6 +86,7 @@ impl Pipeline {
             self.stored(stored);
             return Ok(());
         }
+        self.cutting.forget();
         self.state.index.roll_back(stored)?;
         self.connection.stored = stored;
         self.catch_up()
@@ -96,6 +97,7 @@ impl Pipeline {
     fn rebuild(&mut self, stored: SequenceNumber) -> Result<()> {
         tracing::warn!(stored = stored.0, receiver = %self.receiver.name, "rebuilding the index from the receiver");
         self.uplink.forget_unsent();
+        self.cutting.forget();
         self.under_way.clear();
         self.cuts.clear();
         let result = self.fetch_tree(stored);
@@ -193,16 +195,12 @@ impl Pipeline {
             self.under_way.pop_front();
             self.batches_stored += 1;
         }
-        while let Some((number, kind, time)) = self.cuts.front().copied() {
-            if number > sequence {
-                break;
-            }
-            self.stored_point = Some(super::StoredPoint {
-                sequence: number,
-                kind,
-                time,
-            });
-            self.cuts.pop_front();
+        while self
+            .cuts
+            .front()
+            .is_some_and(|point| point.sequence <= sequence)
+        {
+            self.stored_point = self.cuts.pop_front();
         }
         if let Err(error) = self.state.index.mark_stored(sequence) {
             self.failure = Some(format!("{error:#}"));

@@ -14,6 +14,7 @@ mod account;
 mod apply;
 mod barrier;
 mod connection;
+mod cut;
 mod report;
 mod state_word;
 mod tick;
@@ -29,20 +30,23 @@ use everwrite_protocol::wire::{Cut, CutKind};
 use tokio::sync::{mpsc, oneshot};
 
 pub use account::AccountReport;
-pub use report::{PipelineReport, kind_name};
+pub use cut::CutSettings;
+pub use report::PipelineReport;
 pub use state_word::{RootSituation, state_word};
 
 use crate::account::Account;
 use crate::clock::wall_clock;
 use crate::config;
+use crate::front::BehindHints;
 use crate::intake::Hint;
 use crate::network_backup::{Uplink, UplinkEvent};
 use crate::queue::Ticket;
-use crate::round::{FilePace, Outcome, Round, State, Tools};
+use crate::round::{Effort, FilePace, Findings, Outcome, Round, State, Tools};
 use crate::schedule::{PaceLimits, ScheduleManager, ScheduleProcessor, Window};
 
 use barrier::Waiting;
 use connection::Connection;
+use cut::{Cutting, Worth};
 use written_back::WrittenBack;
 
 /// Everything that can happen to a pipeline.
@@ -89,6 +93,9 @@ pub enum Request {
         /// What was found.
         reply: oneshot::Sender<Result<ReconcileAnswer, ApiError>>,
     },
+    /// All that had happened when this was asked for is known, and calls that were under way then have
+    /// ended where that did not take long.
+    Quiet(u64),
     /// How things stand.
     Report(oneshot::Sender<PipelineReport>),
     /// Who told of what, and what nobody told of.
@@ -131,9 +138,8 @@ struct ScanListed {
     batch: Option<SequenceNumber>,
 }
 
-/// The last batch that was stored.
-#[derive(Clone, Copy)]
-struct StoredPoint {
+/// A batch, as a recovery point.
+struct Point {
     sequence: SequenceNumber,
     kind: CutKind,
     time: Timestamp,
@@ -155,12 +161,15 @@ pub struct Pipeline {
     /// Who waits for a scan, and how many misses there were before.
     reconciles: Vec<(u64, oneshot::Sender<Result<ReconcileAnswer, ApiError>>)>,
     switch_on: bool,
-    stored_point: Option<StoredPoint>,
-    cuts: VecDeque<(SequenceNumber, CutKind, Timestamp)>,
+    stored_point: Option<Point>,
+    /// Batches under way.
+    cuts: VecDeque<Point>,
     /// A scan has listed everything; it ends when the hints of its time have been applied.
     scan_listed: Option<ScanListed>,
     /// The last cut is partial, and the scan that made it so has ended.
     wants_closing_cut: bool,
+    cutting: Cutting,
+    behind_hints: BehindHints,
     last_scan_end: Option<(Instant, Timestamp)>,
     last_scan_cost: Duration,
     written_back: WrittenBack,
@@ -213,10 +222,16 @@ impl Pipeline {
             .batch_due(now)
             .map(|due| due.max(self.retry_at.unwrap_or(due)));
         let delayed = self.state.next_wake();
+        let cut = match self.cutting.deadline() {
+            Some(until) => Some(until),
+            None => self.closing_cut_due(now).filter(|_| self.may_work()),
+        };
+        let due = due.filter(|_| !self.cutting.is_under_way());
         [
             Some(self.next_tick),
             due,
-            delayed.filter(|_| self.may_work()),
+            cut,
+            delayed.filter(|_| self.may_work() && !self.cutting.is_under_way()),
         ]
         .into_iter()
         .flatten()
@@ -229,8 +244,8 @@ impl Pipeline {
     }
 
     fn batch_due(&self, now: Instant) -> Option<Instant> {
-        let closing = self.wants_closing_cut && self.state.scan.is_none();
-        let waiting = self.state.has_work(now) || self.wants_checkpoint() || closing;
+        let waiting =
+            self.state.has_work(now) || self.wants_checkpoint() || self.wants_partial_closed();
         self.processor
             .due(now, waiting && self.may_work(), self.window())
     }
@@ -244,65 +259,106 @@ impl Pipeline {
         }
     }
 
-    /// Makes the next batch if it is due.
+    /// Makes the next batch if it is due, and tries to prove it if that is.
     fn work(&mut self, now: Instant) {
-        let due = self.batch_due(now).is_some_and(|due| due <= now);
-        if !due || self.retry_at.is_some_and(|at| at > now) {
+        self.give_up_cut(now);
+        if self.cutting.is_under_way() || self.retry_at.is_some_and(|at| at > now) {
             return;
         }
-        self.retry_at = None;
+        let due = self.batch_due(now).is_some_and(|due| due <= now);
+        let closing = self.may_work() && self.closing_cut_due(now).is_some_and(|due| due <= now);
+        if !due && !closing {
+            return;
+        }
         let bulk = self.state.is_listing();
-        let sent = match Round::run(&mut self.state, &self.tools) {
-            Ok(outcome) => {
-                self.failure = None;
-                self.send(outcome, now)
-            }
-            Err(error) => {
-                let text = format!("{error:#}");
-                tracing::error!(receiver = %self.receiver.name, error = %text, "a batch could not be made");
-                self.failure = Some(text);
-                self.retry_at = Some(now + TICK);
-                0
-            }
+        let sent = if self.is_cut_due(now) {
+            self.begin_cut(now)
+        } else {
+            self.make_batch(now, true)
         };
         if !bulk && sent < BULK_BYTES {
             self.processor.finished(now, now.elapsed());
         }
     }
 
-    /// Sends what came of a round; gives its size in bytes.
-    fn send(&mut self, outcome: Outcome, now: Instant) -> u64 {
-        let builder = match outcome.batch {
-            Some(builder) => builder,
-            None if self.wants_checkpoint()
-                || self.state.scan.is_none() && self.wants_closing_cut =>
-            {
-                match self.empty_batch() {
-                    Some(builder) => builder,
-                    None => return 0,
-                }
+    /// Makes and sends the next batch; gives its size in bytes. The `last` one may get a name.
+    fn make_batch(&mut self, now: Instant, last: bool) -> u64 {
+        match self.round(Effort::Usual) {
+            Some(outcome) if outcome.batch.is_some() => {
+                self.send_cut(outcome, now, self.unproven(), last)
             }
-            None => return 0,
+            Some(_) if last && self.wants_checkpoint() || self.wants_partial_closed() => {
+                self.send_empty(self.unproven())
+            }
+            _ => 0,
+        }
+    }
+
+    /// Looks at what is due. `None`: nothing came of it, and it is tried again later.
+    fn round(&mut self, effort: Effort) -> Option<Outcome> {
+        self.retry_at = None;
+        self.state.hurry |= self.is_cut_late();
+        match Round::run(&mut self.state, &self.tools, effort) {
+            Ok(outcome) => {
+                self.failure = None;
+                Some(outcome)
+            }
+            Err(error) => {
+                let text = format!("{error:#}");
+                tracing::error!(receiver = %self.receiver.name, error = %text, "a batch could not be made");
+                self.failure = Some(text);
+                self.retry_at = Some(Instant::now() + TICK);
+                None
+            }
+        }
+    }
+
+    /// The last cut was partial, and nothing has to follow it but its end.
+    fn wants_partial_closed(&self) -> bool {
+        self.state.scan.is_none() && self.wants_closing_cut
+    }
+
+    /// A batch without changes.
+    fn send_empty(&mut self, worth: Worth) -> u64 {
+        let now = Instant::now();
+        let Some(builder) = self.empty_batch() else {
+            return 0;
         };
-        let checkpoint = self.checkpoint_due();
+        let sequence = builder.sequence();
+        let outcome = Outcome {
+            batch: Some(builder),
+            sequence,
+            oldest: None,
+            findings: Findings::default(),
+        };
+        self.send_cut(outcome, now, worth, true)
+    }
+
+    /// Sends what came of a round that began `now`; gives its size in bytes. The `last` batch may get a name.
+    fn send_cut(&mut self, outcome: Outcome, now: Instant, worth: Worth, last: bool) -> u64 {
+        let Some(builder) = outcome.batch else {
+            return 0;
+        };
+        let checkpoint = if last { self.checkpoint_due() } else { None };
         self.wants_closing_cut &= self.state.scan.is_some();
-        let kind = self.cut_kind();
-        let time = wall_clock();
+        let kind = self.kind_of(worth.kind);
+        let time = worth.at.unwrap_or_else(wall_clock);
         let announced = outcome
             .oldest
             .filter(|mark| mark.ticket != Ticket::BACKGROUND);
         let since = announced.map_or(now, |mark| mark.since);
         let age = i64::try_from(since.elapsed().as_nanos()).unwrap_or(i64::MAX);
-        let oldest_change = Timestamp(time.0.saturating_sub(age));
+        let oldest_change = Timestamp(wall_clock().0.saturating_sub(age));
         let batch = builder.finish(|sequence, parts| Cut {
             sequence,
             parts,
             time,
-            kind,
+            kind: kind.clone(),
             checkpoint,
             oldest_change,
         });
         let sequence = batch.cut.sequence;
+        self.cutting.sent(&batch.cut);
         self.account_for(outcome.findings, sequence);
         let bytes = batch.bytes();
         self.under_way.push_back(UnderWay {
@@ -310,25 +366,24 @@ impl Pipeline {
             bytes,
             since,
         });
-        self.cuts.push_back((sequence, kind, time));
+        self.cuts.push_back(Point {
+            sequence,
+            kind,
+            time,
+        });
         self.uplink.send(batch);
         bytes
     }
 
-    /// Nothing proves yet that no unannounced writer was at work while files were read, so no cut is
-    /// claimed to be more than it is.
-    fn cut_kind(&mut self) -> CutKind {
+    /// While a tree is copied or compared after a gap, a point is a part of the way.
+    fn kind_of(&mut self, kind: CutKind) -> CutKind {
         let copying = self
             .state
             .scan
             .as_ref()
             .is_some_and(|scan| !scan.counts_misses());
         self.wants_closing_cut |= copying;
-        if copying {
-            CutKind::Partial
-        } else {
-            CutKind::Fuzzy
-        }
+        if copying { CutKind::Partial } else { kind }
     }
 }
 
@@ -346,6 +401,8 @@ pub struct PipelineParts {
     pub tools: Tools,
     /// The line.
     pub uplink: Uplink,
+    /// Asks for what comes behind hints.
+    pub behind_hints: BehindHints,
     /// The switch.
     pub switch_on: bool,
 }
@@ -360,6 +417,9 @@ impl Pipeline {
         };
         let mut state = parts.state;
         state.pace = FilePace::new(limits.longest);
+        let promised = parts.config.roots.iter().map(|root| root.rpo_ms).min();
+        let promised = Duration::from_millis(promised.unwrap_or(config::RPO_MS_DEFAULT));
+        let cutting = Cutting::new(parts.config.cuts.settings(), promised);
         let file = parts.paths.account(&parts.receiver.name);
         let account = Account::open(file, Instant::now());
         Self {
@@ -380,6 +440,8 @@ impl Pipeline {
             cuts: VecDeque::new(),
             scan_listed: None,
             wants_closing_cut: false,
+            cutting,
+            behind_hints: parts.behind_hints,
             last_scan_end: None,
             last_scan_cost: Duration::ZERO,
             written_back: WrittenBack::default(),

@@ -9,11 +9,9 @@ use everwrite_protocol::control::{
     Burst, Changes, Lately, PathText, RootStatus, ScanCapture, Unreadable, UplinkStatus,
 };
 use everwrite_protocol::ids::{FileId, Name};
-use everwrite_protocol::wire::CutKind;
 
 use super::{Pipeline, RootSituation, state_word};
 use crate::clock::wall_clock;
-use crate::queue::Ticket;
 use crate::reconcile::{RootVerdict, ScanReason};
 use crate::round::ProtectedRoot;
 
@@ -72,6 +70,7 @@ impl Pipeline {
             stored: self.connection.stored,
             applied: self.connection.applied,
             bytes_read: self.state.bytes_read,
+            cuts: self.cutting.report(),
         }
     }
 
@@ -120,11 +119,12 @@ impl Pipeline {
             backlog_files: (self.state.queue.entries()
                 + self.state.delayed.len()
                 + self.state.resting.len()) as u64,
-            recovery_point: self.stored_point.map(|point| point.sequence),
+            recovery_point: self.stored_point.as_ref().map(|point| point.sequence),
             recovery_point_kind: self
                 .stored_point
-                .map(|point| kind_name(point.kind).to_owned()),
-            stored_at: self.stored_point.map(|point| point.time),
+                .as_ref()
+                .map(|point| point.kind.name().to_owned()),
+            stored_at: self.stored_point.as_ref().map(|point| point.time),
             misses: self.account.changes.missed,
             unprotected_since: None,
             scan_files: self.state.scan.as_ref().map_or(0, |scan| scan.compared),
@@ -149,9 +149,8 @@ impl Pipeline {
         let under_way = self.under_way.iter().map(|batch| batch.since);
         let oldest = self
             .state
-            .oldest()
-            .filter(|(ticket, _)| *ticket != Ticket::BACKGROUND)
-            .map(|(_, since)| since)
+            .oldest_told()
+            .map(|mark| mark.since)
             .into_iter()
             .chain(under_way)
             .min();
@@ -190,15 +189,5 @@ impl Pipeline {
             };
         }
         at.is_some()
-    }
-}
-
-/// A kind of recovery point, as the contract names it.
-pub fn kind_name(kind: CutKind) -> &'static str {
-    match kind {
-        CutKind::CrashConsistent => "crash-consistent",
-        CutKind::FsyncPoint => "fsync-point",
-        CutKind::Fuzzy => "fuzzy",
-        CutKind::Partial => "partial",
     }
 }

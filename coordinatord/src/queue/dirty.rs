@@ -7,6 +7,9 @@ use everwrite_protocol::ids::Timestamp;
 use crate::intake::{OriginId, Sources};
 use crate::ranges::RangeSet;
 
+/// Dirty bytes of a file that are read in no time.
+const LIGHT_BYTES_MAX: u64 = 256 << 10;
+
 /// Order in which things became dirty; a barrier waits for all up to a ticket.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Ticket(pub u64);
@@ -132,6 +135,18 @@ impl DirtyFile {
         if let Some((mark, next)) = &other.next {
             self.change(*mark, |dirt| dirt.absorb(next));
         }
+    }
+
+    /// Was nothing told but that it may have grown?
+    pub fn waits_for_growth(&self) -> bool {
+        self.dirt.appended && self.dirt.ranges.is_empty() && self.is_light()
+    }
+
+    /// Is it known to be little that is to be read?
+    pub fn is_light(&self) -> bool {
+        !self.dirt.whole
+            && self.begun.is_none()
+            && self.dirt.ranges.bytes(u64::MAX) <= LIGHT_BYTES_MAX
     }
 
     /// What is begun and what became dirty since, as one.

@@ -232,6 +232,11 @@ impl Queue {
             .map(|listing| (directory, listing))
     }
 
+    /// Ticket of that directory.
+    pub fn next_listing(&self) -> Option<Ticket> {
+        self.listing_order.first().map(|place| place.0)
+    }
+
     /// Takes the order to look everywhere.
     pub fn take_everything(&mut self) -> Option<Mark> {
         self.everything.take()
@@ -243,8 +248,8 @@ impl Queue {
         self.everything = self.everything.or(Some(Mark { sources, ..mark }));
     }
 
-    /// Ticket of the oldest entry; everything before it has been taken.
-    pub fn oldest(&self) -> Option<(Ticket, Instant)> {
+    /// The oldest entry; everything before it has been taken.
+    pub fn oldest(&self) -> Option<Mark> {
         let name = self.names.first_key_value().map(|(_, entry)| entry.2);
         let file = self
             .file_order
@@ -260,11 +265,7 @@ impl Queue {
             listing.map(|entry| entry.mark),
             self.everything,
         ];
-        marks
-            .into_iter()
-            .flatten()
-            .map(|mark| (mark.ticket, mark.since))
-            .min_by_key(|mark| mark.0)
+        marks.into_iter().flatten().min_by_key(|mark| mark.ticket)
     }
 
     /// The last ticket given out; a barrier waits until [`Self::oldest`] is beyond it.
@@ -331,7 +332,7 @@ impl Queue {
 
     /// Forgets all entries for one look at everything, as old as the oldest of them.
     pub fn widen_to_everything(&mut self) {
-        let Some((ticket, since)) = self.oldest() else {
+        let Some(oldest) = self.oldest() else {
             return;
         };
         let last_ticket = self.last_ticket;
@@ -340,10 +341,9 @@ impl Queue {
             ..Self::default()
         };
         self.everything = Some(Mark {
-            ticket,
-            since,
             origin: OriginId::SCAN,
             sources: Source::Scan.into(),
+            ..oldest
         });
     }
 }

@@ -118,9 +118,9 @@ fn a_barrier_can_tell_when_everything_before_it_is_taken() {
     queue.push(&write(1, 0, 1));
     let barrier = queue.last_ticket();
     queue.push(&write(2, 0, 1));
-    assert!(queue.oldest().unwrap().0 <= barrier);
+    assert!(queue.oldest().unwrap().ticket <= barrier);
     queue.take_file(inode(1));
-    assert!(queue.oldest().unwrap().0 > barrier);
+    assert!(queue.oldest().unwrap().ticket > barrier);
 }
 
 #[test]
@@ -132,9 +132,9 @@ fn widening_forgets_entries_but_not_that_there_were_any() {
         name: name("x"),
         arrived: false,
     }));
-    let oldest = queue.oldest().unwrap().0;
+    let oldest = queue.oldest().unwrap().ticket;
     queue.widen_to_everything();
-    assert_eq!(queue.oldest().unwrap().0, oldest);
+    assert_eq!(queue.oldest().unwrap().ticket, oldest);
     assert!(queue.take_everything().is_some());
     assert!(queue.is_empty());
 }

@@ -15,7 +15,7 @@ use crate::clock::wall_clock;
 use crate::index::{FileRow, SUSPECT};
 use crate::intake::{OriginId, Source};
 use crate::look::{OpenDirectory, Stat, attributes_digest, stat_at};
-use crate::queue::{Dirt, DirtyFile, Mark};
+use crate::queue::{Dirt, DirtyFile, Mark, Ticket};
 use crate::read::{OpenContent, ReadOutcome, Reader, clean_pages, is_in_memory, open_content};
 
 /// Files up to this size are sent whole when it is not known what changed (one question to the
@@ -130,6 +130,7 @@ impl Round<'_> {
         bytes: u64,
     ) -> Result<()> {
         let stat = &content.stat;
+        let waits_for_growth = self.is_quick() && entry.waits_for_growth();
         widen(&mut entry, &row, stat, self.is_doubted(&row)?);
         if self.state.mapped.contains_key(&row.inode) && is_in_memory(&content.file) {
             // Nothing tells of what is stored into it.
@@ -142,7 +143,16 @@ impl Round<'_> {
         if entry.dirt.flush {
             clean_pages(&content.file, &entry.dirt)?;
         }
-        if let Some(base) = self.base_of(at, name, &row, stat, &entry)? {
+        // What is known to have been written is sent as it is when programs may be waiting.
+        let base = match self.is_quick() && !entry.dirt.whole {
+            true => None,
+            false => self.base_of(at, name, &row, stat, &entry)?,
+        };
+        if let Some(base) = base {
+            if self.is_quick() {
+                self.postponed_files.push((row.inode, entry));
+                return Ok(());
+            }
             match self.compare_content(at, name, (&row, &base), content, &mut entry)? {
                 Compared::Ranges => {}
                 Compared::Rebuilt => return Ok(()),
@@ -161,7 +171,7 @@ impl Round<'_> {
             ..Dirt::default()
         };
         let (inode, mark) = (row.inode, entry.mark);
-        let early = entry.dirt.ranges.pass(stat.size);
+        let early = entry.dirt.ranges.pass(stat.size) || waits_for_growth;
         self.send_ranges(at, name, row, content, entry, bytes)?;
         if early {
             self.look_for_growth(inode, mark);
@@ -169,8 +179,12 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// The kernel tells of bytes just before it raises the file's size; then there was nothing to read.
-    fn look_for_growth(&mut self, inode: Inode, mark: Mark) {
+    /// The kernel tells of bytes just before it raises the file's size; then there was nothing to read. When
+    /// all calls have ended the size is what it is: then it is only made sure.
+    fn look_for_growth(&mut self, inode: Inode, mut mark: Mark) {
+        if self.is_quick() {
+            mark.ticket = Ticket::BACKGROUND;
+        }
         let mut entry = DirtyFile::new(mark);
         entry.dirt.appended = true;
         if let Some(entry) = self.state.rest(inode, entry, self.started) {
@@ -524,7 +538,6 @@ mod tests {
 
     use super::*;
     use crate::intake::Source;
-    use crate::queue::Ticket;
 
     fn stat(size: u64) -> Stat {
         let inode = Inode {

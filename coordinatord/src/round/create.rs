@@ -117,6 +117,10 @@ impl Round<'_> {
             Some(own) => Some(own),
             None => self.sibling(at, name, stat, None, why)?,
         };
+        if delta_base.is_some() && self.is_quick() {
+            self.postponed.push((at.inode, name.clone(), why.mark));
+            return Ok(());
+        }
         if let Some(delta_base) = delta_base
             && let Some(pieces) = self.delta_to(content, &delta_base)
         {

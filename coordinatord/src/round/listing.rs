@@ -10,18 +10,18 @@ use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
 
 use super::names::{At, Opened, Why};
 use super::state::{Delayed, ListingWork};
-use super::{BULK_TIME, Round, State};
+use super::{BULK_TIME, Effort, Round, State};
 use crate::index::FileRow;
 use crate::intake::OriginId;
 use crate::look::{OpenDirectory, attributes_digest, read_attributes, stat_descriptor};
-use crate::queue::Listing;
+use crate::queue::{DirtyFile, Listing, Ticket};
 use crate::reconcile::RootVerdict;
 
 impl Round<'_> {
     /// Goes on with the listing under way, then with the next ones, until the batch is full or other
     /// work should have its turn.
     pub(super) fn go_on_listing(&mut self) -> Result<()> {
-        while !self.is_full() && self.started.elapsed() < BULK_TIME {
+        while !self.is_full() && self.started.elapsed() < BULK_TIME && self.may_list() {
             let Some(work) = self.state.listing.take() else {
                 let Some((directory, listing)) = self.state.queue.take_listing() else {
                     break;
@@ -32,10 +32,19 @@ impl Round<'_> {
             };
             self.state.listing = self.look_at_some(work)?;
         }
-        if !self.state.is_listing() {
+        if !self.is_quick() && !self.state.is_listing() {
             self.state.queue_missing(self.started);
         }
         Ok(())
+    }
+
+    /// In a quick round only what programs have changed is listed.
+    fn may_list(&self) -> bool {
+        !self.is_quick()
+            || self
+                .state
+                .next_listing()
+                .is_some_and(|next| next != Ticket::BACKGROUND)
     }
 
     /// Looks at the next names of a directory; gives the work back while there are more.
@@ -228,12 +237,18 @@ impl State {
         }
     }
 
-    /// Delayed entries whose time has come go back into the queue.
-    pub fn wake_delayed(&mut self, now: Instant) {
+    /// Delayed entries whose time has come go back into the queue. In a quick round, so does what takes no
+    /// time.
+    pub(super) fn wake_delayed(&mut self, now: Instant, effort: Effort) {
         let hurry = self.hurry;
+        let is_due = |until: Instant, file: &DirtyFile| {
+            let told = file.mark.ticket != Ticket::BACKGROUND;
+            let quick = effort == Effort::Quick && told && file.is_light();
+            until <= now || hurry || quick
+        };
         for (inode, (_, file)) in self
             .resting
-            .extract_if(|_, (until, _)| *until <= now || hurry)
+            .extract_if(|_, (until, file)| is_due(*until, file))
         {
             self.queue.put_back_file(inode, file);
         }

@@ -45,10 +45,26 @@ const BULK_TIME: Duration = Duration::from_millis(50);
 /// Dirty bytes up to which a file is small: read at once, before bulk.
 const SMALL_BYTES: u64 = 1 << 20;
 
+/// The same for a quick round, which is to leave nothing behind.
+const QUICK_PAYLOAD_BYTES: u64 = 16 << 20;
+/// A quick round ends after so long, whatever is left.
+const QUICK_TIME: Duration = Duration::from_millis(10);
+
+/// How much a round may take upon itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effort {
+    /// All that is due.
+    Usual,
+    /// Programs may be waiting for its end: nothing is asked of the receiver, and nothing is done for a
+    /// background scan.
+    Quick,
+}
+
 /// One round, from the queue to a batch.
 pub struct Round<'s> {
     state: &'s mut State,
     tools: &'s Tools,
+    effort: Effort,
     batch: BatchBuilder,
     directories: Directories,
     buffer: Vec<u8>,
@@ -84,9 +100,10 @@ pub struct Outcome {
 
 impl<'s> Round<'s> {
     /// Looks at what is due. On error nothing has happened, but everything is dirty.
-    pub fn run(state: &'s mut State, tools: &'s Tools) -> Result<Outcome> {
+    pub fn run(state: &'s mut State, tools: &'s Tools, effort: Effort) -> Result<Outcome> {
         let sequence = state.index.begin()?;
         let mut round = Self {
+            effort,
             batch: BatchBuilder::new(sequence, tools.origin_names()),
             directories: Directories::default(),
             buffer: Vec::new(),
@@ -117,7 +134,7 @@ impl<'s> Round<'s> {
     }
 
     fn gather(&mut self) -> Result<()> {
-        self.state.wake_delayed(self.started);
+        self.state.wake_delayed(self.started, self.effort);
         self.declare_roots()?;
         self.look_everywhere()?;
         self.look_at_names()?;
@@ -188,7 +205,7 @@ impl<'s> Round<'s> {
             if self.is_full() || self.started.elapsed() > BULK_TIME && !self.batch.is_empty() {
                 break;
             }
-            self.take_and_look(inode, BATCH_PAYLOAD_BYTES)?;
+            self.take_and_look(inode, self.payload_limit())?;
         }
         Ok(())
     }
@@ -197,7 +214,12 @@ impl<'s> Round<'s> {
         let Some(entry) = self.state.queue.take_file(inode) else {
             return Ok(());
         };
-        let Some(entry) = self.state.rest(inode, entry, self.started) else {
+        let at_once = self.is_quick() && entry.is_light();
+        let rested = match at_once {
+            true => Some(entry),
+            false => self.state.rest(inode, entry, self.started),
+        };
+        let Some(entry) = rested else {
             return Ok(());
         };
         self.note(entry.mark);
@@ -205,7 +227,20 @@ impl<'s> Round<'s> {
     }
 
     fn is_full(&self) -> bool {
-        self.batch.payload_bytes() >= BATCH_PAYLOAD_BYTES || self.batch.commands() >= BATCH_COMMANDS
+        self.batch.payload_bytes() >= self.payload_limit()
+            || self.batch.commands() >= BATCH_COMMANDS
+            || self.is_quick() && self.started.elapsed() > QUICK_TIME
+    }
+
+    fn payload_limit(&self) -> u64 {
+        match self.effort {
+            Effort::Usual => BATCH_PAYLOAD_BYTES,
+            Effort::Quick => QUICK_PAYLOAD_BYTES,
+        }
+    }
+
+    fn is_quick(&self) -> bool {
+        self.effort == Effort::Quick
     }
 
     /// Remembers the oldest mark that went into this batch.

@@ -15,7 +15,7 @@ use super::root::ROOT_UNBOUND;
 use crate::exclude::Excludes;
 use crate::front::Devices;
 use crate::index::Index;
-use crate::intake::{Intake, OriginId, Sources};
+use crate::intake::{Intake, OriginId, Source, Sources};
 use crate::look::Accounts;
 use crate::network_backup::QueryClient;
 use crate::queue::{DirtyFile, Listing, Mark, Queue, Ticket};
@@ -143,7 +143,7 @@ pub struct Tools {
 
 impl Tools {
     /// Looks up origins by id.
-    pub fn origin_names(&self) -> Box<dyn Fn(OriginId) -> Origin> {
+    pub fn origin_names(&self) -> Box<dyn Fn(OriginId) -> Origin + Send> {
         let intake = Arc::clone(&self.intake);
         Box::new(move |id| intake.origin(id))
     }
@@ -195,20 +195,22 @@ impl State {
     }
 
     /// Oldest thing that is not taken yet: everything before it has gone into a batch.
-    pub fn oldest(&self) -> Option<(Ticket, Instant)> {
-        let listing = self
-            .listing
-            .as_ref()
-            .map(|work| (work.mark.ticket, work.mark.since));
+    pub fn oldest(&self) -> Option<Mark> {
+        let listing = self.listing.as_ref().map(|work| work.mark);
         let resting = self.resting.values().map(|(_, file)| file.mark);
         let delayed = self.delayed.values().map(Delayed::mark).chain(resting);
-        let delayed = delayed.map(|mark| (mark.ticket, mark.since)).min();
+        let delayed = delayed.min_by_key(|mark| mark.ticket);
         let scan = self.scan.as_ref().filter(|scan| !scan.missing.is_empty());
-        let missing = scan.map(|scan| (scan.mark_of(Ticket::default()), scan.started));
+        let missing = scan.map(|scan| Mark {
+            ticket: scan.mark_of(Ticket::default()),
+            since: scan.started,
+            origin: OriginId::SCAN,
+            sources: Source::Scan.into(),
+        });
         [self.queue.oldest(), listing, delayed, missing]
             .into_iter()
             .flatten()
-            .min_by_key(|at| at.0)
+            .min_by_key(|mark| mark.ticket)
     }
 
     /// Who told of what is waiting about this file, or about this name.
@@ -237,6 +239,29 @@ impl State {
             .iter()
             .any(|root| root.file == ROOT_UNBOUND && root.verdict == RootVerdict::Go);
         !self.queue.is_empty() || self.listing.is_some() || delayed || undeclared
+    }
+
+    /// Oldest thing that was told and has not been looked at; what a background scan wants is not.
+    pub fn oldest_told(&self) -> Option<Mark> {
+        self.oldest()
+            .filter(|mark| mark.ticket != Ticket::BACKGROUND)
+    }
+
+    /// Is something put off that even a quick round leaves alone?
+    pub fn has_put_off(&self) -> bool {
+        let told = |mark: Mark| mark.ticket != Ticket::BACKGROUND;
+        let mut resting = self.resting.values().map(|(_, file)| file);
+        resting.any(|file| told(file.mark) && !file.is_light())
+            || self
+                .delayed
+                .values()
+                .any(|delayed| matches!(delayed, Delayed::Name(..)) && told(delayed.mark()))
+    }
+
+    /// Ticket of the directory that is listed next.
+    pub(super) fn next_listing(&self) -> Option<Ticket> {
+        let under_way = self.listing.as_ref().map(|work| work.mark.ticket);
+        under_way.or_else(|| self.queue.next_listing())
     }
 
     /// When the first of what is delayed is to be looked at.

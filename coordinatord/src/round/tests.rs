@@ -289,7 +289,7 @@ impl Rig {
             if !self.state.has_work(Instant::now()) {
                 return;
             }
-            let outcome = Round::run(&mut self.state, &self.tools).unwrap();
+            let outcome = Round::run(&mut self.state, &self.tools, Effort::Usual).unwrap();
             if let Some(builder) = outcome.batch {
                 let batch = builder.finish(|sequence, parts| everwrite_protocol::wire::Cut {
                     sequence,
@@ -560,7 +560,7 @@ fn a_renamed_tree_is_one_detach_and_one_attach() {
     fs::rename(rig.root.join("d"), rig.root.join("f")).unwrap();
     rig.name_hint(Path::new("d"));
     rig.name_hint(Path::new("f"));
-    let outcome = Round::run(&mut rig.state, &rig.tools).unwrap();
+    let outcome = Round::run(&mut rig.state, &rig.tools, Effort::Usual).unwrap();
     // Detach, attach, and the times of the root and of the moved directory at most.
     assert!(outcome.batch.unwrap().commands() <= 4);
 }

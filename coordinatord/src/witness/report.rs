@@ -11,6 +11,8 @@ pub struct WitnessReport {
     pub names: NamesCapture,
     /// Whatever changes below any root is heard: only what is not known to be lost has to be looked for.
     pub hears_all: bool,
+    /// File systems (`st_dev`) on which nothing tells of stores into mapped files.
+    pub silent_stores: Vec<u64>,
 }
 
 /// One of the two, in a word; `status --json` shows it.
@@ -49,6 +51,7 @@ impl WitnessReport {
                 overflows: 0,
             },
             hears_all: false,
+            silent_stores: Vec::new(),
         }
     }
 }

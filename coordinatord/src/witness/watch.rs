@@ -329,6 +329,12 @@ impl Watch {
         };
         report.names.hints = self.hearing.names_heard;
         report.names.overflows = self.hearing.overflows;
+        let silent = self
+            .hearing
+            .areas
+            .iter()
+            .filter(|area| !area.tells_of_stores());
+        report.silent_stores = silent.map(|area| area.inode.device).collect();
         report.hears_all = watching
             && self.tracer.as_ref().is_ok_and(Tracer::tells_of_stores)
             && self.deaf.is_empty()

@@ -13,6 +13,8 @@ pub const POLICY_DEVICES_MAX: usize = 64;
 pub const POLICY_ROOTS_MAX: usize = 12;
 /// Longest path of a root that a page can hold, in bytes.
 pub const POLICY_ROOT_BYTES_MAX: usize = 232;
+/// Longest that anybody is held, whatever the page says, in milliseconds.
+pub const HOLD_MS_MAX: u64 = 1000;
 /// A heartbeat older than this, in seconds, means that no coordinator is alive.
 pub const HEARTBEAT_STALE_SECONDS: u64 = 10;
 
@@ -32,10 +34,11 @@ pub struct PolicyPage {
     pub epoch: AtomicU64,
     /// `CLOCK_MONOTONIC` seconds of the coordinator's last sign of life.
     pub heartbeat_s: AtomicU64,
-    /// Not 0: shimmed writers wait (bounded by [`Self::hold_us_max`]) while a cut is finished.
+    /// Not 0: shimmed writers wait while a cut is finished, until it is 0 again (a futex, see `futex(2)`)
+    /// or the time is [`Self::hold_until_ns`].
     pub hold: AtomicU32,
-    /// Longest that a hook may wait for [`Self::hold`] to clear, in microseconds.
-    pub hold_us_max: AtomicU32,
+    /// Zero.
+    pub reserved_hold: AtomicU32,
     /// How many of [`Self::devices`] are valid.
     pub device_count: AtomicU32,
     /// Zero.
@@ -53,6 +56,9 @@ pub struct PolicyPage {
     pub top: [AtomicU64; 2],
     /// Where the roots are.
     pub roots: [PolicyRoot; POLICY_ROOTS_MAX],
+    /// `CLOCK_MONOTONIC` in nanoseconds beyond which nobody is held: a coordinator that dies in the middle
+    /// of a cut holds nobody for longer.
+    pub hold_until_ns: AtomicU64,
 }
 
 /// Where a root is.

@@ -205,7 +205,7 @@ pub struct Part {
 }
 
 /// What a recovery point is worth.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Encode, Decode)]
 pub enum CutKind {
     /// A state that the disk really had, across all files of every root.
     CrashConsistent,
@@ -215,6 +215,33 @@ pub enum CutKind {
     Fuzzy,
     /// Part of an initial copy or a reconcile: the mirror is on its way to a state of the source.
     Partial,
+    /// [`Self::Fuzzy`], and why, for people.
+    FuzzyBecause(String),
+}
+
+impl CutKind {
+    /// Is it a state that the disk really had?
+    pub fn is_consistent(&self) -> bool {
+        matches!(self, Self::CrashConsistent | Self::FsyncPoint)
+    }
+
+    /// Why it is not, where that is known.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::FuzzyBecause(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// As the contract names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CrashConsistent => "crash-consistent",
+            Self::FsyncPoint => "fsync-point",
+            Self::Fuzzy | Self::FuzzyBecause(_) => "fuzzy",
+            Self::Partial => "partial",
+        }
+    }
 }
 
 /// The end of a batch: it is now complete, and a recovery point.

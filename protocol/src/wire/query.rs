@@ -21,6 +21,9 @@ pub enum At {
     Sequence(SequenceNumber),
     /// A named checkpoint.
     Checkpoint(String),
+    /// The newest crash-consistent recovery point not after this (source's clock); where there is none within
+    /// the minute before the newest of any kind, that.
+    Consistent(Timestamp),
 }
 
 /// A question. `path` is bytes, names joined by slashes; the first is the root's name; empty: all roots.

@@ -226,7 +226,9 @@ pub(crate) fn cuts() -> Vec<Cut> {
         checkpoint: Some("before the upgrade".to_owned()),
         ..cut(CutKind::CrashConsistent)
     };
-    kinds.map(cut).into_iter().chain([named]).collect()
+    let fuzzy = cut(CutKind::FuzzyBecause("a program was writing".to_owned()));
+    let kinds = kinds.map(cut).into_iter();
+    kinds.chain([named, fuzzy]).collect()
 }
 
 pub(crate) fn queries() -> Vec<Query> {
@@ -238,6 +240,7 @@ pub(crate) fn queries() -> Vec<Query> {
         At::Sequence(number(SMALL)),
         At::Checkpoint("release".to_owned()),
     ];
+    let consistent = At::Consistent(Timestamp(1_700_000_000_123_456_789));
     let others = [
         Query::Digests {
             file,
@@ -287,6 +290,7 @@ pub(crate) fn queries() -> Vec<Query> {
         .map(|at| Query::Resolve { at })
         .into_iter()
         .chain(others)
+        .chain([Query::Resolve { at: consistent }])
         .collect()
 }
 

@@ -23,6 +23,14 @@ impl Moment {
     pub fn at(&self) -> At {
         self.at.clone()
     }
+
+    /// For a restore: of points in time, those that the disk really had are preferred, unless `exact`.
+    pub fn to_restore(&self, exact: bool) -> At {
+        match self.at {
+            At::Time(time) if !exact => At::Consistent(time),
+            ref at => at.clone(),
+        }
+    }
 }
 
 impl std::fmt::Display for Moment {

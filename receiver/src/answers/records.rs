@@ -46,6 +46,8 @@ pub struct PointRecord {
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     checkpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
 }
 
 impl PointRecord {
@@ -56,8 +58,9 @@ impl PointRecord {
             point: point.sequence,
             time: shown::rfc3339(point.time),
             stored_at: shown::rfc3339(point.stored),
-            kind: shown::cut_kind(point.kind),
+            kind: point.kind.name(),
             checkpoint: point.checkpoint.clone(),
+            why: point.kind.why().map(str::to_owned),
         }
     }
 }

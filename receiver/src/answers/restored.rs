@@ -26,6 +26,8 @@ pub struct Answer {
     time: String,
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<Vec<StepRecord>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     done: Option<Done>,
@@ -64,7 +66,8 @@ impl Answer {
             to: text(&plan.base),
             point: plan.point.sequence.0,
             time: shown::rfc3339(plan.point.time),
-            kind: shown::cut_kind(plan.point.kind),
+            kind: plan.point.kind.name(),
+            why: plan.point.kind.why().map(str::to_owned),
             steps: report.is_none().then(|| steps.collect()),
             kept: plan
                 .kept
@@ -137,6 +140,14 @@ pub fn say(output: Output, plan: &RestorePlan, report: Option<&Report>) -> Resul
             plan.point.sequence.0
         ));
     }
+    if !plan.point.kind.is_consistent() && plan.point.kind != CutKind::Partial {
+        let why = plan.point.kind.why().unwrap_or("files were changing");
+        output.note(format_args!(
+            "@{} is fuzzy ({}): files may be from slightly different moments",
+            plan.point.sequence.0,
+            shown::path(why.as_bytes())
+        ));
+    }
     match report {
         None => say_plan(output, plan)?,
         Some(report) => say_done(output, plan, report)?,
@@ -175,7 +186,7 @@ fn say_done(output: Output, plan: &RestorePlan, report: &Report) -> Result<(), F
         shown::count(report.restored),
         shown::cut_time(plan.point.time),
         plan.point.sequence.0,
-        shown::cut_kind(plan.point.kind),
+        plan.point.kind.name(),
         shown::bytes(report.bytes_written),
         printed(&top.unwrap_or_else(|| plan.base.clone()))
     ))?;

@@ -1,7 +1,7 @@
 //! Values as people read them: sizes, times, spans, and paths that may hold any byte.
 
 use everwrite_protocol::ids::Timestamp;
-use everwrite_protocol::wire::{CutKind, Kind, Origin};
+use everwrite_protocol::wire::{Kind, Origin};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 
@@ -115,16 +115,6 @@ fn moment(timestamp: Timestamp) -> jiff::Timestamp {
 pub fn now() -> Timestamp {
     let nanoseconds = jiff::Timestamp::now().as_nanosecond();
     Timestamp(i64::try_from(nanoseconds).unwrap_or(i64::MAX))
-}
-
-/// What a recovery point is worth, in the words of the status.
-pub fn cut_kind(kind: CutKind) -> &'static str {
-    match kind {
-        CutKind::CrashConsistent => "crash-consistent",
-        CutKind::FsyncPoint => "fsync-point",
-        CutKind::Fuzzy => "fuzzy",
-        CutKind::Partial => "partial",
-    }
 }
 
 /// `ls -l`'s first column.

@@ -29,6 +29,9 @@ pub mod event_kind {
     pub const ATTRIBUTES: i64 = 6;
 }
 
+/// A crash-consistent point is preferred to a newer one that is newer by no more than this, in nanoseconds.
+const CONSISTENT_NS_MAX: i64 = 60_000_000_000;
+
 /// A consistent view of a catalog.
 #[derive(Debug)]
 pub struct CatalogRead<'c> {
@@ -260,7 +263,8 @@ impl<'c> CatalogRead<'c> {
 
     /// A recovery point.
     pub fn cut(&self, sequence: SequenceNumber) -> Result<Option<CutRecord>> {
-        let sql = "SELECT sequence, time, stored, kind, checkpoint FROM cut WHERE sequence = ?1";
+        let sql =
+            "SELECT sequence, time, stored, kind, checkpoint, why FROM cut WHERE sequence = ?1";
         self.one(sql, [sequence.0 as i64], values::cut)
     }
 
@@ -271,14 +275,29 @@ impl<'c> CatalogRead<'c> {
 
     /// The newest recovery point whose time is not after `time`.
     pub fn cut_at_time(&self, time: Timestamp) -> Result<Option<CutRecord>> {
-        let sql = "SELECT sequence, time, stored, kind, checkpoint FROM cut WHERE time <= ?1
+        let sql = "SELECT sequence, time, stored, kind, checkpoint, why FROM cut WHERE time <= ?1
                    ORDER BY time DESC, sequence DESC LIMIT 1";
         self.one(sql, [time.0], values::cut)
     }
 
+    /// The newest crash-consistent recovery point whose time is not after `time`, if it is not much older
+    /// than the newest of any kind; else that.
+    pub fn consistent_cut_at(&self, time: Timestamp) -> Result<Option<CutRecord>> {
+        let Some(newest) = self.cut_at_time(time)? else {
+            return Ok(None);
+        };
+        let oldest = newest.time.0.saturating_sub(CONSISTENT_NS_MAX);
+        let sql = "SELECT sequence, time, stored, kind, checkpoint, why FROM cut
+                   WHERE time <= ?1 AND time >= ?2 AND kind IN (0, 1)
+                   ORDER BY time DESC, sequence DESC LIMIT 1";
+        let consistent = self.one(sql, [time.0, oldest], values::cut)?;
+        Ok(Some(consistent.unwrap_or(newest)))
+    }
+
     /// The newest recovery point of this name.
     pub fn cut_of_checkpoint(&self, checkpoint: &str) -> Result<Option<CutRecord>> {
-        let sql = "SELECT sequence, time, stored, kind, checkpoint FROM cut WHERE checkpoint = ?1
+        let sql =
+            "SELECT sequence, time, stored, kind, checkpoint, why FROM cut WHERE checkpoint = ?1
                    ORDER BY sequence DESC LIMIT 1";
         self.one(sql, [checkpoint], values::cut)
     }
@@ -289,7 +308,8 @@ impl<'c> CatalogRead<'c> {
         before: Option<SequenceNumber>,
         limit: usize,
     ) -> Result<Vec<CutRecord>> {
-        let sql = "SELECT sequence, time, stored, kind, checkpoint FROM cut WHERE sequence < ?1
+        let sql =
+            "SELECT sequence, time, stored, kind, checkpoint, why FROM cut WHERE sequence < ?1
                    ORDER BY sequence DESC LIMIT ?2";
         let before = before.map_or(OPEN, |before| before.0 as i64);
         self.all(sql, [before, limit as i64], values::cut)

@@ -4,7 +4,10 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 /// Version of the tables, in `PRAGMA user_version`.
-const FORMAT: i64 = 1;
+///
+/// - 1: first version.
+/// - 2: `cut.why`.
+const FORMAT: i64 = 2;
 
 /// Makes or checks the tables.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
@@ -21,6 +24,9 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     match connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
         0 => create(connection),
+        1 => connection.execute_batch(
+            "BEGIN IMMEDIATE; ALTER TABLE cut ADD COLUMN why TEXT; PRAGMA user_version = 2; COMMIT;",
+        ),
         FORMAT => Ok(()),
         _ => Err(rusqlite::Error::InvalidQuery),
     }
@@ -72,7 +78,7 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
              PRIMARY KEY (file, until, offset)) WITHOUT ROWID;
          CREATE TABLE cut (
              sequence INTEGER PRIMARY KEY, time INTEGER NOT NULL, stored INTEGER NOT NULL,
-             oldest_change INTEGER NOT NULL, kind INTEGER NOT NULL, checkpoint TEXT);
+             oldest_change INTEGER NOT NULL, kind INTEGER NOT NULL, checkpoint TEXT, why TEXT);
          CREATE INDEX cut_by_time ON cut (time);
          CREATE INDEX cut_by_checkpoint ON cut (checkpoint) WHERE checkpoint IS NOT NULL;
          CREATE TABLE origin (

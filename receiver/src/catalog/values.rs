@@ -91,31 +91,32 @@ pub(super) fn placed(number: i64) -> Placed {
     }
 }
 
-pub(super) fn cut_kind_number(kind: CutKind) -> i64 {
+pub(super) fn cut_kind_number(kind: &CutKind) -> i64 {
     match kind {
         CutKind::CrashConsistent => 0,
         CutKind::FsyncPoint => 1,
-        CutKind::Fuzzy => 2,
+        CutKind::Fuzzy | CutKind::FuzzyBecause(_) => 2,
         CutKind::Partial => 3,
     }
 }
 
-fn cut_kind(number: i64) -> CutKind {
-    match number {
-        0 => CutKind::CrashConsistent,
-        1 => CutKind::FsyncPoint,
-        3 => CutKind::Partial,
-        _ => CutKind::Fuzzy,
+fn cut_kind(number: i64, why: Option<String>) -> CutKind {
+    match (number, why) {
+        (0, _) => CutKind::CrashConsistent,
+        (1, _) => CutKind::FsyncPoint,
+        (3, _) => CutKind::Partial,
+        (_, Some(why)) => CutKind::FuzzyBecause(why),
+        (_, None) => CutKind::Fuzzy,
     }
 }
 
-/// Columns `sequence, time, stored, kind, checkpoint`.
+/// Columns `sequence, time, stored, kind, checkpoint, why`.
 pub(super) fn cut(row: &Row<'_>) -> rusqlite::Result<CutRecord> {
     Ok(CutRecord {
         sequence: SequenceNumber(row.get::<_, i64>(0)? as u64),
         time: Timestamp(row.get(1)?),
         stored: Timestamp(row.get(2)?),
-        kind: cut_kind(row.get(3)?),
+        kind: cut_kind(row.get(3)?, row.get(5)?),
         checkpoint: row.get(4)?,
     })
 }

@@ -54,16 +54,17 @@ fn write_plan(transaction: &Transaction<'_>, plan: &Plan, needs: &Needs) -> Done
 }
 
 fn write_cuts(transaction: &Transaction<'_>, cuts: &[StoredCut]) -> Done {
-    let mut insert =
-        transaction.prepare_cached("INSERT OR REPLACE INTO cut VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    let mut insert = transaction
+        .prepare_cached("INSERT OR REPLACE INTO cut VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
     for StoredCut { cut, stored, .. } in cuts {
         insert.execute((
             cut.sequence.0 as i64,
             cut.time.0,
             stored.0,
             cut.oldest_change.0,
-            values::cut_kind_number(cut.kind),
+            values::cut_kind_number(&cut.kind),
             &cut.checkpoint,
+            cut.kind.why(),
         ))?;
     }
     Ok(())

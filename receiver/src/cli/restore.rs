@@ -23,6 +23,10 @@ pub(super) struct Restore {
     /// Into this directory, under its own name; a new directory here when not given
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
+    /// The newest recovery point not after that time, even if files were changing while it was read and there
+    /// is a crash-consistent one just before it.
+    #[arg(long)]
+    exact: bool,
     /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
@@ -50,7 +54,7 @@ impl Restore {
         let archive = Archive::open(&self.source)?;
         let request = RestoreRequest {
             path,
-            at: self.at.at(),
+            at: self.at.to_restore(self.exact),
             to: Destination::Into(to),
         };
         let (plan, report) = self

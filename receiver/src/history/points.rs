@@ -12,6 +12,7 @@ impl Session {
         let cut = match at {
             At::Newest => read.newest_cut()?.ok_or(QueryError::TooEarly),
             At::Time(time) => read.cut_at_time(*time)?.ok_or(QueryError::TooEarly),
+            At::Consistent(time) => read.consistent_cut_at(*time)?.ok_or(QueryError::TooEarly),
             At::Sequence(sequence) => read.cut(*sequence)?.ok_or(QueryError::NotFound),
             At::Checkpoint(name) => read
                 .cut_of_checkpoint(name)?

@@ -69,11 +69,14 @@ fn line(point: &Point) -> String {
         .checkpoint
         .as_ref()
         .map(|name| format!("  {}", shown::path(name.as_bytes())));
+    let why = point.kind.why();
+    let why = why.map(|why| format!(": {}", shown::path(why.as_bytes())));
     format!(
-        "{}  @{:<8} {}{}",
+        "{}  @{:<8} {}{}{}",
         shown::cut_time(point.time),
         point.sequence.0,
-        shown::cut_kind(point.kind),
+        point.kind.name(),
+        why.unwrap_or_default(),
         name.unwrap_or_default()
     )
 }

@@ -35,6 +35,10 @@ pub(crate) struct Restore {
     /// With --in-place: also remove what was not there then, as far as the history has it.
     #[arg(long, requires = "in_place")]
     delete: bool,
+    /// The newest recovery point not after that time, even if files were changing while it was read and there
+    /// is a crash-consistent one just before it.
+    #[arg(long)]
+    exact: bool,
     /// Only say what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -47,7 +51,7 @@ impl Restore {
             Place::find(Some(&self.path), &config).map_err(|failure| self.named(failure))?;
         let archive = Archive::of(context, &config, &place).await?;
         let request = RestoreRequest {
-            at: self.at.at(),
+            at: self.at.to_restore(self.exact),
             to: self.destination(&place, &config)?,
             path: place.path,
         };

@@ -1,0 +1,245 @@
+//! Which recovery points are states that the disk really had.
+//!
+//! A program writes one number after the other, each first into `first` and then into `second`. At any
+//! moment the disk has the same number in both, or in `first` the next. A point that says that it is
+//! crash-consistent must have that, too, and no number that was written after its time, and every one before.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use harness::{DEADLINE, Pair, wait_for};
+use serde::Deserialize;
+
+use crate::scene::witnessed;
+
+/// Consistent points that a test waits for.
+const WANTED: usize = 12;
+
+/// As `everwrite points --json` tells it.
+#[derive(Deserialize, Debug, Clone)]
+struct Point {
+    point: u64,
+    time: String,
+    kind: String,
+    #[serde(default)]
+    why: String,
+}
+
+impl Point {
+    fn is_consistent(&self) -> bool {
+        ["crash-consistent", "fsync-point"].contains(&&*self.kind)
+    }
+
+    fn at(&self) -> i64 {
+        let time: jiff::Timestamp = self.time.parse().unwrap();
+        i64::try_from(time.as_nanosecond()).unwrap()
+    }
+}
+
+/// All points, the oldest first.
+fn points(pair: &Pair) -> Vec<Point> {
+    let told = pair.source.everwrite(["points", "--json", "-n", "100000"]);
+    let mut points: Vec<Point> = told.success().json();
+    points.reverse();
+    points
+}
+
+/// Writes numbers as fast as it can, and notes when each was in both files.
+const WRITER: &str = r#"
+import os, sys, time
+first, second = (os.open(name, os.O_RDWR | os.O_CREAT) for name in ("first", "second"))
+notes = open(sys.argv[1], "w")
+number = 0
+while True:
+    number += 1
+    for file in (first, second): os.pwrite(file, b"%016d" % number * 64, 0)
+    notes.write(f"{number} {time.time_ns()}\n")
+    if number % 16 == 0: notes.flush()
+"#;
+
+/// The program at work, with the shim or without; ends with this.
+struct Writer(Child);
+
+impl Writer {
+    fn start(pair: &Pair, mut command: Command) -> Self {
+        let command = command.args(["-c", WRITER]).arg(notes(pair));
+        Self(
+            command
+                .current_dir(&pair.tree)
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn notes(pair: &Pair) -> std::path::PathBuf {
+    pair.place.path().join("notes")
+}
+
+fn shimmed(pair: &Pair) -> Command {
+    let mut command = pair.source.command();
+    command.args(["run", "--", "python3"]);
+    command
+}
+
+/// Number and time of all that was noted, as far as the lines are whole.
+fn noted(pair: &Pair) -> Vec<(u64, i64)> {
+    let notes = std::fs::read_to_string(notes(pair)).unwrap_or_default();
+    let whole = notes.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let number = |line: &str| {
+        let (number, time) = line.split_once(' ').unwrap();
+        (number.parse().unwrap(), time.parse().unwrap())
+    };
+    whole.lines().map(number).collect()
+}
+
+/// The number in a file; `None`: not one number.
+fn number(file: &Path) -> Option<u64> {
+    let bytes = std::fs::read(file).ok()?;
+    let first = bytes.get(..16)?.to_vec();
+    let same = bytes.len() == 1024 && bytes.chunks(16).all(|chunk| chunk == first);
+    String::from_utf8(first).ok()?.parse().ok().filter(|_| same)
+}
+
+/// Why the restored point is no state that the disk had.
+fn fault(pair: &Pair, point: &Point, noted: &[(u64, i64)]) -> Option<String> {
+    let to = pair.place.path().join(format!("restored-{}", point.point));
+    let at = format!("@{}", point.point);
+    let tree = pair.tree.to_str().unwrap();
+    let restored = ["restore", tree, "--at", &at, "--to", to.to_str().unwrap()];
+    pair.source.everwrite(restored).success();
+    let files = ["first", "second"].map(|name| number(&to.join("tree").join(name)));
+    let [Some(first), Some(second)] = files else {
+        return Some(format!("torn: {files:?}"));
+    };
+    let before = noted.iter().rev().find(|(_, time)| *time <= point.at());
+    let after = noted.iter().find(|(_, time)| *time > point.at());
+    let least = before.map_or(0, |(number, _)| *number);
+    let most = after.map_or(u64::MAX, |(number, _)| *number);
+    let good = first - second <= 1 && second >= least && first <= most;
+    (!good).then(|| format!("{first} and {second}, where it was {least} to {most}"))
+}
+
+fn consistent(points: &[Point]) -> Vec<Point> {
+    let consistent = points.iter().filter(|point| point.is_consistent());
+    consistent.cloned().collect()
+}
+
+#[test]
+fn what_a_program_changes_in_peace_is_consistent() {
+    let Some(pair) = witnessed("what_a_program_changes_in_peace_is_consistent", "") else {
+        return;
+    };
+    for command in ["echo a > a", "mkdir d; mv a d/b", "rm -r d"] {
+        pair.run(command);
+        pair.assert_mirrored();
+        wait_for("the last point is consistent", DEADLINE, || {
+            points(&pair)
+                .last()
+                .filter(|point| point.is_consistent())
+                .cloned()
+        });
+    }
+}
+
+#[test]
+fn points_under_load_are_states_that_the_disk_had() {
+    let Some(pair) = witnessed("points_under_load_are_states_that_the_disk_had", "") else {
+        return;
+    };
+    let before = points(&pair).len();
+    let writer = Writer::start(&pair, shimmed(&pair));
+    let all = wait_for("there are consistent points", DEADLINE, || {
+        let points = points(&pair).split_off(before);
+        (consistent(&points).len() > WANTED).then_some(points)
+    });
+    drop(writer);
+    let (noted, judged) = (noted(&pair), consistent(&all).split_off(1));
+    let faults: Vec<_> = judged
+        .iter()
+        .filter_map(|point| Some((point.clone(), fault(&pair, point, &noted)?)))
+        .collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    let figures = pair.source.status().uplink.cuts;
+    println!("{} points judged, {figures:?}", judged.len());
+
+    // A moment between two of them: the one before it is taken, unless told otherwise.
+    let fuzzy = all
+        .iter()
+        .rev()
+        .find(|point| !point.is_consistent())
+        .unwrap();
+    let at = jiff::Timestamp::from_nanosecond(fuzzy.at().into()).unwrap();
+    let restored = |more: &[&str]| {
+        let (at, tree) = (at.to_string(), pair.tree.to_str().unwrap());
+        let mut arguments = vec!["restore", tree, "--at", &at, "--dry-run", "--json"];
+        arguments.extend(more);
+        let answer: serde_json::Value = pair.source.everwrite(arguments).success().json();
+        (
+            answer["kind"].as_str().unwrap().to_owned(),
+            answer["point"].as_u64().unwrap(),
+        )
+    };
+    assert_eq!(restored(&["--exact"]), ("fuzzy".to_owned(), fuzzy.point));
+    let (kind, point) = restored(&[]);
+    assert!(kind != "fuzzy" && point < fuzzy.point, "{kind} @{point}");
+}
+
+/// Who has no shim can't be made to wait. It is said who it was.
+#[test]
+fn who_does_not_wait_is_named() {
+    let Some(pair) = witnessed("who_does_not_wait_is_named", "") else {
+        return;
+    };
+    let _writer = Writer::start(&pair, Command::new("python3"));
+    let why = "without the shim, was writing";
+    wait_for("a point says why it is fuzzy", DEADLINE, || {
+        let points = points(&pair);
+        let fuzzy = points.iter().find(|point| point.why.contains(why))?;
+        assert!(
+            fuzzy.why.contains("python") && fuzzy.kind == "fuzzy",
+            "{fuzzy:?}"
+        );
+        Some(())
+    });
+}
+
+#[test]
+fn without_a_witness_nothing_is_claimed() {
+    let pair = Pair::start_without_witness(|_| {});
+    pair.run("echo a > a; echo b > b");
+    pair.assert_mirrored();
+    let points = points(&pair);
+    assert!(consistent(&points).is_empty(), "{points:#?}");
+    let told = points
+        .iter()
+        .any(|point| point.why.contains("everwrite doctor"));
+    assert!(told, "{points:#?}");
+}
+
+/// A checkpoint is worth a wait.
+#[test]
+fn a_checkpoint_under_load_is_consistent() {
+    let Some(pair) = witnessed("a_checkpoint_under_load_is_consistent", "") else {
+        return;
+    };
+    let _writer = Writer::start(&pair, shimmed(&pair));
+    wait_for("it writes", DEADLINE, || {
+        noted(&pair).len().gt(&100).then_some(())
+    });
+    for name in ["one", "two", "three"] {
+        pair.source.everwrite(["checkpoint", name]).success();
+    }
+    let told = pair.source.everwrite(["points", "--json", "--checkpoints"]);
+    let named: Vec<Point> = told.success().json();
+    assert_eq!(named.len(), 3);
+    assert!(named.iter().all(Point::is_consistent), "{named:#?}");
+}
