@@ -7,7 +7,7 @@ use everwrite_protocol::control::{Changes, Miss, PathText};
 use everwrite_protocol::ids::Timestamp;
 use everwrite_protocol::wire::Origin;
 
-use super::{Bursts, Change, Kept, Programs, Suspect, Tally, count};
+use super::{Bursts, Change, Kept, Processes, Programs, Suspect, Tally, count};
 
 /// Counts alone are worth a write only so often.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
@@ -20,6 +20,8 @@ pub struct Account {
     pub kept: Kept,
     /// Who deletes or overwrites much.
     pub bursts: Bursts,
+    /// Who of them is one.
+    pub processes: Processes,
     /// By program, since start.
     pub programs: Programs,
     /// Since start.
@@ -45,6 +47,7 @@ impl Account {
             tally: Tally::default(),
             kept,
             bursts: Bursts::default(),
+            processes: Processes::default(),
             programs: Programs::default(),
             changes: Changes::default(),
             file,

@@ -18,6 +18,7 @@ mod burst;
 mod change;
 mod kept;
 mod periods;
+mod processes;
 mod programs;
 mod tally;
 
@@ -26,6 +27,7 @@ pub use burst::{Bursts, Limits, Loss, Suspected};
 pub use change::{Change, Look, Suspect, suspected_cause};
 pub use kept::Kept;
 pub use periods::Periods;
+pub use processes::Processes;
 pub use programs::Programs;
 pub use tally::Tally;
 

@@ -56,7 +56,8 @@ impl Pipeline {
     fn look_for_bursts(&mut self, losses: &[Loss], sequence: SequenceNumber, now: Instant) {
         let limits = self.config.brakes.limits();
         let clocks = (now, wall_clock());
-        for suspected in self.account.bursts.take(losses, sequence, clocks, limits) {
+        let losses: Vec<Loss> = losses.iter().map(|loss| self.of_one(loss)).collect();
+        for suspected in self.account.bursts.take(&losses, sequence, clocks, limits) {
             if let Some(burst) = suspected.raised {
                 let (removed, overwritten) = (suspected.removed, suspected.overwritten);
                 self.account.kept.grow(burst, removed, overwritten);
@@ -71,6 +72,15 @@ impl Pipeline {
             } else {
                 self.account.bursts.declined(&suspected);
             }
+        }
+    }
+
+    /// The loss, whoever told of the process that it is put down to.
+    fn of_one(&mut self, loss: &Loss) -> Loss {
+        let origin = self.tools.intake.origin(loss.origin);
+        Loss {
+            origin: self.account.processes.one(loss.origin, &origin),
+            ..*loss
         }
     }
 
