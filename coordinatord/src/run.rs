@@ -34,6 +34,9 @@ pub async fn run(paths: Paths, config: Config) -> Result<()> {
         .with_context(|| format!("read {}", paths.switch_file().display()))?;
     let (hint_sender, hints) = mpsc::channel(HINTS_WAITING_MAX);
     let intake = Arc::new(Intake::start(paths.run(), hint_sender.clone())?);
+    let durable_asks = intake
+        .durable_asks()
+        .context("the intake is somebody else's")?;
     let witness = Witness::start(config.witness, Arc::clone(&intake), hint_sender);
     let witness = Arc::new(witness.context("start the witness's thread")?);
     let (request_sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
@@ -44,7 +47,12 @@ pub async fn run(paths: Paths, config: Config) -> Result<()> {
     let stop = stop_signal()?;
     tracing::info!(%source, "ready");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    front::run(front, Inputs { hints, requests }, flushed, stop).await;
+    let inputs = Inputs {
+        hints,
+        requests,
+        durable_asks,
+    };
+    front::run(front, inputs, flushed, stop).await;
     drop(stop_api);
     let _ = api.await;
     Ok(())

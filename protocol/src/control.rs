@@ -166,6 +166,10 @@ pub struct ShimCapture {
     pub hints: u64,
     /// Hints that had to be widened to a rescan.
     pub lost: u64,
+    /// Calls of `fsync` that did not wait until the receiver had stored, though a root asks for that; since
+    /// start.
+    #[serde(default)]
+    pub late_syncs: u64,
 }
 
 /// The witness's part.
@@ -259,6 +263,9 @@ pub struct ProtectRequest {
     pub to: Option<String>,
     /// Promise, milliseconds.
     pub rpo_ms: Option<u64>,
+    /// Programs' `fsync` waits for the receiver.
+    #[serde(default)]
+    pub durable_fsync: bool,
 }
 
 /// A path in JSON: text where it is UTF-8, otherwise its bytes as hexadecimal.

@@ -11,7 +11,6 @@ use core::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
     fence,
 };
-use core::time::Duration;
 
 use everwrite_protocol::local::segment::{
     DOORBELL_BYTES, Doorbell, SEGMENT_BYTES, SEGMENT_MAGIC, Segment,
@@ -29,7 +28,7 @@ use crate::{environment, hull, mapping, policy, range, socket, stdio};
 const RETRY_MS: u64 = 100;
 const RETRY_MS_MAX: u64 = 10_000;
 /// Longest wait for another thread that attaches: a little longer than it may take.
-const OTHER_MAX: Duration = Duration::from_millis(150);
+const OTHER_NS_MAX: u64 = 150_000_000;
 /// Contradictions after which the shim turns itself off.
 const FAULTS_MAX: u32 = 3;
 
@@ -172,7 +171,7 @@ impl Drop for Turn<'_> {
 fn other_attaches(state: &State, epoch: u64) -> Result<Lane, Absence> {
     let other = state.attaching.load(Relaxed);
     if other != 0 && other != kernel::thread_id() {
-        kernel::futex_wait(&state.attaching, other, OTHER_MAX);
+        kernel::futex_wait(&state.attaching, other, OTHER_NS_MAX);
     }
     let lane = in_force(state).filter(|(_, of)| *of == epoch);
     lane.map(|(lane, _)| lane).ok_or(Absence::Later)

@@ -122,6 +122,8 @@ pub(crate) enum Call {
     WriteState,
     /// Asks for durability.
     Sync,
+    /// Asks for something less, which promises nothing after a crash (`sync_file_range(2)`).
+    SyncRange,
     /// Makes, or may make, a name.
     Create(Path),
     /// Gives a file another name.
@@ -325,6 +327,8 @@ pub(crate) enum Then {
     Mapped(mapping::Mapped),
     /// These mappings have gone.
     Unmapped(mapping::Unmapped),
+    /// What was written before is durable here; maybe it has to be so at the receiver, too.
+    Synced,
     /// The call was thought to fail. If it did not, something changed that was not announced.
     Unexpected {
         opens: bool,
@@ -408,7 +412,11 @@ pub(crate) fn before(call: Call, words: Arguments<'_>, pending: &mut Pending) {
         // SAFETY: the argument of `aio_return`, which asks for the same.
         Call::WriteResult => unsafe { aio::end(words.memory(0)) },
         Call::WriteState => pending.then = Then::Asked(words.memory(0)),
-        Call::Sync => content::change(words.int(0), Change::SYNC, pending),
+        Call::Sync => {
+            content::change(words.int(0), Change::SYNC, pending);
+            pending.then = Then::Synced;
+        }
+        Call::SyncRange => content::change(words.int(0), Change::SYNC, pending),
         Call::Map => mapping::map(
             words.int(4),
             words.int(2),
@@ -554,7 +562,7 @@ pub(crate) fn after(pending: &Pending, result: isize) {
         Then::Mapped(ref mapped) => mapping::after(mapped, result),
         Then::Unmapped(unmapped) => mapping::after_unmap(unmapped, result),
         Then::Unexpected { opens } => names::after_unexpected(opens, result),
-        Then::Begun(_) | Then::Asked(_) | Then::Listed(_) | Then::Nothing => {}
+        Then::Begun(_) | Then::Asked(_) | Then::Listed(_) | Then::Synced | Then::Nothing => {}
     }
     match &pending.change {
         Announced::Nothing => {}

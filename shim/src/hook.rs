@@ -5,10 +5,12 @@
 //!
 //! The two calls that programs make most have hooks of their own, see [`hot_hooks`].
 
+use core::cell::Cell;
+
 use crate::call::{self, Announced, Arguments, Call, Pending, Then, Words};
 use crate::elf::gnu_hash;
-use crate::kernel;
 use crate::names::errno_place;
+use crate::{durable, kernel};
 use crate::{symbols, table};
 
 /// How the result of a function is to be read.
@@ -48,8 +50,8 @@ static NO_ROW: Row = Row::new("", Call::NewStream, Kind::Word);
 pub(crate) struct Frame {
     /// Filled in by the dispatcher.
     words: Words,
-    /// Kept for the dispatcher.
-    result: usize,
+    /// What the program is given. Put there by the dispatcher.
+    result: Cell<usize>,
     row: &'static Row,
     pending: Pending,
 }
@@ -104,6 +106,9 @@ pub(crate) extern "C" fn leave(frame: &Frame, result: usize) {
         Kind::Void => 0,
     };
     call::after(&frame.pending, result);
+    if result >= 0 && durable::is_refused(&frame.pending) {
+        frame.result.set(usize::MAX);
+    }
 }
 
 /// The result of a function that this libc does not have: a program can only have got here by

@@ -4,7 +4,6 @@
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::MaybeUninit;
 use core::sync::atomic::AtomicU32;
-use core::time::Duration;
 
 use crate::arch::{
     Stat, number, system_call_0, system_call_1, system_call_2, system_call_3, system_call_4,
@@ -442,13 +441,15 @@ fn futex_wake(word: &AtomicU32, count: usize) {
     unsafe { system_call_3(number::FUTEX, word.as_ptr() as usize, FUTEX_WAKE, count) };
 }
 
-/// Sleeps while `word` is `value`, for `limit` at most. False: the kernel does not let us, so there is no use
+/// Sleeps while `word` is `value`, for so many nanoseconds at most. False: the kernel does not let us, so there is no use
 /// in trying again.
-pub(crate) fn futex_wait(word: &AtomicU32, value: u32, limit: Duration) -> bool {
+#[inline(never)]
+pub(crate) fn futex_wait(word: &AtomicU32, value: u32, limit_ns: u64) -> bool {
     const INTERRUPTED: isize = -4;
     const AGAIN: isize = -11;
     const TIMED_OUT: isize = -110;
-    let limit = [limit.as_secs(), u64::from(limit.subsec_nanos())];
+    const NS_PER_S: u64 = 1_000_000_000;
+    let limit = [limit_ns / NS_PER_S, limit_ns % NS_PER_S];
     // SAFETY: the kernel reads the word and one `struct timespec`.
     let result = unsafe {
         system_call_4(

@@ -45,6 +45,8 @@ mod call;
 mod content;
 mod decode;
 mod descriptor;
+#[cfg_attr(test, allow(dead_code, reason = "there are no stubs"))]
+mod durable;
 mod elf;
 mod environment;
 mod hook;

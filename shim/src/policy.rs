@@ -11,7 +11,6 @@ use core::sync::atomic::{
     AtomicPtr, AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
-use core::time::Duration;
 
 use everwrite_protocol::local::{
     HEARTBEAT_STALE_SECONDS, HOLD_MS_MAX, KILL_SWITCH_FILE_NAME, LOCAL_VERSION, POLICY_BYTES,
@@ -30,8 +29,8 @@ static SILENT: PolicyPage = unsafe { core::mem::zeroed() };
 static NEXT_LOOK_MS: AtomicU64 = AtomicU64::new(0);
 /// How often a program without a page, or with a dead coordinator, looks for one.
 const LOOK_INTERVAL_MS: u64 = 1000;
-/// Nanoseconds in a millisecond.
-const NS_PER_MS: u64 = 1_000_000;
+/// Longest sleep while a cut is finished, whatever the page says.
+const HOLD_NS_MAX: u64 = HOLD_MS_MAX * 1_000_000;
 
 /// The page, if a coordinator wants to hear from shims. One load and one compare when it does.
 #[inline(never)]
@@ -109,8 +108,7 @@ fn wait_for_cut(page: &PolicyPage) {
     let until = page.hold_until_ns.load(Relaxed);
     while value != 0 {
         let left = until.saturating_sub(kernel::monotonic_ns());
-        let limit = Duration::from_nanos(left.min(HOLD_MS_MAX * NS_PER_MS));
-        if left == 0 || !kernel::futex_wait(&page.hold, value, limit) {
+        if left == 0 || !kernel::futex_wait(&page.hold, value, left.min(HOLD_NS_MAX)) {
             return;
         }
         value = page.hold.load(Acquire);

@@ -8,6 +8,7 @@ mod brakes;
 mod bursts;
 mod commands;
 mod connection;
+mod durable;
 mod embedded;
 mod first_day;
 mod full_disk;

@@ -56,6 +56,7 @@ impl Config {
             path,
             to,
             rpo_ms: request.rpo_ms.unwrap_or(RPO_MS_DEFAULT),
+            durable_fsync: request.durable_fsync,
             exclude: Vec::new(),
         };
         changed.check_root(&root)?;

@@ -5,16 +5,18 @@ use std::path::{Component, Path, PathBuf};
 
 use everwrite_protocol::control::PathText;
 use everwrite_protocol::ids::{InvalidName, Name};
-use everwrite_protocol::local::HOLD_MS_MAX;
+use everwrite_protocol::local::{DURABLE_MS_MAX, HOLD_MS_MAX};
 use everwrite_protocol::wire::{FINGERPRINT_BYTES, Fingerprint};
 use ignore::gitignore::GitignoreBuilder;
 
 use super::checked::{
-    Brakes, Config, Cuts, Place, RPO_MS_DEFAULT, RPO_MS_MIN, Receiver, Root, Scan, Schedule,
+    Brakes, Config, Cuts, DurableSettings, Place, RPO_MS_DEFAULT, RPO_MS_MIN, Receiver, Root, Scan,
+    Schedule,
 };
 use super::problem::Problem;
 use super::raw::{
-    RawBrakes, RawConfig, RawCuts, RawReceiver, RawRoot, RawScan, RawSchedule, RawWitness,
+    OnTimeout, RawBrakes, RawConfig, RawCuts, RawDurableFsync, RawReceiver, RawRoot, RawScan,
+    RawSchedule, RawWitness,
 };
 use crate::witness;
 
@@ -33,6 +35,7 @@ impl TryFrom<RawConfig> for Config {
             witness: witness(raw.witness)?,
             brakes: brakes(raw.brakes)?,
             cuts: cuts(raw.cuts)?,
+            durable_fsync: durable_fsync(raw.durable_fsync)?,
             exclude: patterns(raw.exclude)?,
             ..Self::default()
         };
@@ -206,6 +209,7 @@ fn root(raw: RawRoot) -> Result<Root, Problem> {
         name: raw.name,
         to: raw.to,
         rpo_ms: raw.rpo_ms.unwrap_or(RPO_MS_DEFAULT),
+        durable_fsync: raw.durable_fsync,
         exclude: patterns(raw.exclude)?,
     })
 }
@@ -296,6 +300,16 @@ fn cuts(raw: RawCuts) -> Result<Cuts, Problem> {
             "1 to 60000",
         )?,
         hold_ms_max: within("cuts.hold_ms_max", hold, 0..=HOLD_MS_MAX, "0 to 1000")?,
+    })
+}
+
+fn durable_fsync(raw: RawDurableFsync) -> Result<DurableSettings, Problem> {
+    let default = DurableSettings::default();
+    let (key, range) = ("durable_fsync.timeout_ms", 1..=DURABLE_MS_MAX);
+    let timeout = raw.timeout_ms.unwrap_or(default.timeout_ms);
+    Ok(DurableSettings {
+        timeout_ms: within(key, timeout, range, "1 to 60000")?,
+        fails: raw.on_timeout.unwrap_or_default() == OnTimeout::Fail,
     })
 }
 

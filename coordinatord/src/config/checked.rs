@@ -6,6 +6,7 @@ use std::time::Duration;
 use everwrite_protocol::wire::Fingerprint;
 
 use crate::account::Limits;
+use crate::intake::DurableFsync;
 use crate::network_backup::Target;
 use crate::pipeline::CutSettings;
 use crate::witness;
@@ -29,6 +30,8 @@ pub struct Config {
     pub brakes: Brakes,
     /// How often a recovery point is to be crash-consistent, and what that may cost programs.
     pub cuts: Cuts,
+    /// What `fsync` waits for in roots that ask for it.
+    pub durable_fsync: DurableSettings,
 }
 
 /// A destination.
@@ -90,6 +93,8 @@ pub struct Root {
     pub to: String,
     /// The promise: no change waits longer than this, in milliseconds.
     pub rpo_ms: u64,
+    /// A program's `fsync` returns when the receiver has stored what it covers.
+    pub durable_fsync: bool,
     /// Patterns excluded in this root, gitignore syntax.
     pub exclude: Vec<String>,
 }
@@ -160,6 +165,24 @@ impl Default for Brakes {
     }
 }
 
+/// How long `fsync` waits for the receiver, and what happens then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DurableSettings {
+    /// Milliseconds.
+    pub timeout_ms: u64,
+    /// It fails with `EIO`; otherwise it succeeds, and the root is DEGRADED.
+    pub fails: bool,
+}
+
+impl Default for DurableSettings {
+    fn default() -> Self {
+        Self {
+            timeout_ms: 1000,
+            fails: false,
+        }
+    }
+}
+
 impl Default for Cuts {
     fn default() -> Self {
         Self {
@@ -191,6 +214,15 @@ impl Brakes {
 }
 
 impl Config {
+    /// What shims are told of it: nothing, unless some root asks for it.
+    pub fn durable_fsync(&self) -> Option<DurableFsync> {
+        let wanted = self.roots.iter().any(|root| root.durable_fsync);
+        wanted.then(|| DurableFsync {
+            longest: Duration::from_millis(self.durable_fsync.timeout_ms),
+            fails: self.durable_fsync.fails,
+        })
+    }
+
     /// The root of that name.
     pub fn root(&self, name: &str) -> Option<&Root> {
         self.roots.iter().find(|root| root.name == name)

@@ -154,6 +154,9 @@ fn root_table(root: &Root) -> Table {
             value(i64::try_from(root.rpo_ms).unwrap_or(i64::MAX)),
         );
     }
+    if root.durable_fsync {
+        table.insert("durable_fsync", value(true));
+    }
     table
 }
 

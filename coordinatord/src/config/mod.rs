@@ -17,7 +17,8 @@ mod switch;
 
 pub use change::absolute_destination;
 pub use checked::{
-    Brakes, Config, Cuts, Place, RPO_MS_DEFAULT, RPO_MS_MIN, Receiver, Root, Scan, Schedule,
+    Brakes, Config, Cuts, DurableSettings, Place, RPO_MS_DEFAULT, RPO_MS_MIN, Receiver, Root, Scan,
+    Schedule,
 };
 pub use file::replace;
 pub use lock::{HomeLock, LockError};

@@ -14,6 +14,7 @@ pub(super) struct RawConfig {
     pub(super) witness: RawWitness,
     pub(super) brakes: RawBrakes,
     pub(super) cuts: RawCuts,
+    pub(super) durable_fsync: RawDurableFsync,
     pub(super) receivers: Vec<RawReceiver>,
     pub(super) roots: Vec<RawRoot>,
 }
@@ -34,6 +35,8 @@ pub(super) struct RawRoot {
     pub(super) path: PathText,
     pub(super) to: String,
     pub(super) rpo_ms: Option<u64>,
+    #[serde(default)]
+    pub(super) durable_fsync: bool,
     #[serde(default)]
     pub(super) exclude: Vec<String>,
 }
@@ -72,4 +75,20 @@ pub(super) struct RawBrakes {
 pub(super) struct RawCuts {
     pub(super) interval_ms: Option<u64>,
     pub(super) hold_ms_max: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawDurableFsync {
+    pub(super) timeout_ms: Option<u64>,
+    pub(super) on_timeout: Option<OnTimeout>,
+}
+
+/// What becomes of an `fsync` that the receiver did not store in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OnTimeout {
+    #[default]
+    Continue,
+    Fail,
 }

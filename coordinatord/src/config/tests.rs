@@ -32,6 +32,7 @@ fn protect(path: &str, to: Option<&str>) -> ProtectRequest {
         name: None,
         to: to.map(str::to_owned),
         rpo_ms: None,
+        durable_fsync: false,
     }
 }
 
@@ -50,6 +51,8 @@ fn the_example_shows_the_defaults() {
     assert_eq!(config.scan, Scan::default());
     assert_eq!(config.brakes, Brakes::default());
     assert_eq!(config.cuts, Cuts::default());
+    assert_eq!(config.durable_fsync, DurableSettings::default());
+    assert_eq!(config.durable_fsync(), None, "no root asks for it");
     assert_eq!(config.receivers.len(), 2);
     assert_eq!(config.root("home").unwrap().rpo_ms, RPO_MS_DEFAULT);
     assert_eq!(config.root("home").unwrap().exclude, ["/.cache/"]);
@@ -114,6 +117,14 @@ fn what_is_wrong_is_said() {
             "cuts.hold_ms_max is 1001; it must be 0 to 1000",
         ),
         ("[cuts]\ninterval_ms = 0".to_owned(), "interval_ms is 0"),
+        (
+            "[durable_fsync]\ntimeout_ms = 0".to_owned(),
+            "durable_fsync.timeout_ms is 0; it must be 1 to 60000",
+        ),
+        (
+            "[durable_fsync]\non_timeout = 'wait'".to_owned(),
+            "unknown variant `wait`",
+        ),
         (
             "[schedule]\ninterval_ms_min = 9\ninterval_ms_max = 8".to_owned(),
             "interval_ms_min is 9",

@@ -8,6 +8,7 @@ fn root(path: &Path, exclude: &[&str]) -> Root {
         path: path.to_owned(),
         to: "d".to_owned(),
         rpo_ms: 1000,
+        durable_fsync: false,
         exclude: exclude.iter().map(|&pattern| pattern.to_owned()).collect(),
     }
 }

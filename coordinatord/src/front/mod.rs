@@ -27,7 +27,7 @@ pub use places::places_of;
 
 use crate::config::{Config, Paths, SwitchState};
 use crate::control::ControlRequest;
-use crate::intake::{Hint, Intake};
+use crate::intake::{DurableAsk, Hint, Intake};
 use crate::network_backup::Identity;
 use crate::pipeline::{Event, Request};
 use crate::witness::Witness;
@@ -67,6 +67,8 @@ pub struct Inputs {
     pub hints: mpsc::Receiver<Vec<Hint>>,
     /// API --requests--> front.
     pub requests: mpsc::Receiver<ControlRequest>,
+    /// intake --programs that wait for the receiver, behind the hints of what they wait for--> front.
+    pub durable_asks: mpsc::UnboundedReceiver<DurableAsk>,
 }
 
 impl Front {
@@ -97,6 +99,7 @@ impl Front {
         };
         front.places.look(front.root_paths());
         front.watch_roots();
+        front.intake.set_durable(front.config.durable_fsync());
         front.intake.set_switch(front.is_on());
         for receiver in front.config.receivers.clone() {
             front.start_pipeline(&receiver)?;
@@ -150,6 +153,12 @@ pub async fn run(
                     front.pass_hints(hints);
                 }
                 front.outbox.push(flush.pipeline, Event::Request(flush.request));
+            }
+            Some(ask) = inputs.durable_asks.recv() => {
+                while let Ok(hints) = inputs.hints.try_recv() {
+                    front.pass_hints(hints);
+                }
+                front.pass_durable(ask);
             }
             Some(request) = inputs.requests.recv() => front.handle(request),
             _ = settle.tick() => front.once_a_second(),

@@ -10,7 +10,7 @@ use super::Front;
 use super::behind::BehindHints;
 use crate::config::{Place, Receiver, Root};
 use crate::index::Index;
-use crate::intake::Hint;
+use crate::intake::{DurableAsk, Hint};
 use crate::network_backup::{Target, Uplink, UplinkEvent};
 use crate::pipeline::{Event, Pipeline, PipelineParts, Request};
 use crate::round::{State, Tools};
@@ -100,6 +100,28 @@ impl Front {
         for pipeline in 0..self.pipelines.len() {
             self.outbox.push(pipeline, Event::Hints(Arc::clone(&hints)));
         }
+    }
+
+    /// Answers programs that wait for the receiver when all receivers that it concerns have stored.
+    pub(super) fn pass_durable(&mut self, ask: DurableAsk) {
+        let files = Arc::new(ask.files.clone());
+        let mut answers = Vec::new();
+        for pipeline in 0..self.pipelines.len() {
+            let (reply, answer) = oneshot::channel();
+            let files = Arc::clone(&files);
+            let request = Request::Durable { files, reply };
+            self.outbox.push(pipeline, Event::Request(request));
+            answers.push(answer);
+        }
+        tokio::spawn(async move {
+            for answer in answers {
+                // One that has ended does not answer, and the programs have a time limit.
+                if answer.await.is_err() {
+                    return;
+                }
+            }
+            ask.grant();
+        });
     }
 
     /// Sends a request to a pipeline behind every hint of calls that returned before now.

@@ -139,6 +139,7 @@ impl Front {
         })?;
         let before = self.root_paths();
         self.config = Arc::new(config);
+        self.intake.set_durable(self.config.durable_fsync());
         if self.root_paths() != before {
             self.places.roots_changed(self.root_paths());
             self.watch_roots();

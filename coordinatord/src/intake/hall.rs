@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::bell::Bell;
 use super::ends::Ends;
 use super::greeting;
-use super::lane::Lane;
+use super::lane::{Lane, Syncs};
 use super::memory::{self, Shared};
 use super::origins::Origins;
 use super::policy::Policy;
@@ -86,7 +86,7 @@ impl Hall {
             token,
             origin: self.origins.id(program.origin(user)),
             process,
-            segment,
+            segment: Arc::new(segment),
             _process_descriptor: descriptor,
             namespaced: owner.namespaced,
             _place: place,
@@ -94,6 +94,7 @@ impl Hall {
             active_at: Instant::now(),
             blind: false,
             superseded: false,
+            syncs: Syncs::default(),
         })));
         let handed_over = self.hand_over(stream, &file);
         if handed_over.is_err() {

@@ -1,12 +1,15 @@
 //! The lane of one process image: its segment, and what the reader knows about it.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::{Duration, Instant};
 
+use everwrite_protocol::local::Inode;
 use everwrite_protocol::local::segment::Segment;
 
-use super::hint::OriginId;
+use super::durable::DurableAsk;
+use super::hint::{OriginId, What};
 use super::mappings::Mappings;
 use super::memory::Shared;
 use super::merge::Merge;
@@ -16,6 +19,8 @@ use super::segment::{SegmentReader, Visit};
 
 /// A lane that said nothing for so long is visited in turn, not at each round.
 const QUIET_AFTER: Duration = Duration::from_millis(100);
+/// Files that a process has asked to be durable and that are kept apart.
+const SYNCED_MAX: usize = 64;
 /// [`SegmentHeader::faults`](everwrite_protocol::local::segment::SegmentHeader) at which a shim turns
 /// itself off.
 const FAULTS_MAX: u32 = 3;
@@ -29,7 +34,7 @@ pub(super) struct Lane {
     /// Which process.
     pub(super) process: ProcessKey,
     /// The shared memory.
-    pub(super) segment: Shared<Segment>,
+    pub(super) segment: Arc<Shared<Segment>>,
     /// Keeps the process among the ends, until closed.
     pub(super) _process_descriptor: OwnedFd,
     /// Its thread numbers mean nothing here.
@@ -44,6 +49,30 @@ pub(super) struct Lane {
     pub(super) blind: bool,
     /// The process has asked for another segment since.
     pub(super) superseded: bool,
+    /// Calls for durability.
+    pub(super) syncs: Syncs,
+}
+
+/// Calls for durability of one process.
+#[derive(Debug, Default)]
+pub(super) struct Syncs {
+    /// The last one that is known to wait for an answer.
+    asked: u32,
+    /// The last one that was passed on.
+    told: u32,
+    /// What the others are about, as far as there is room.
+    files: Vec<Inode>,
+}
+
+impl Syncs {
+    fn note(&mut self, what: &What) {
+        if let What::Sync { file } = what
+            && self.files.len() < SYNCED_MAX
+            && !self.files.contains(file)
+        {
+            self.files.push(*file);
+        }
+    }
 }
 
 /// What can be told of a lane.
@@ -80,7 +109,11 @@ impl Lane {
     ) -> u64 {
         let (namespaced, token, origin) = (self.namespaced, self.token, self.origin);
         let lives = |thread| namespaced || process::thread_exists(thread);
-        let tell = &mut |what| merge.add(origin, now, mappings.translate(token, what));
+        let syncs = &mut self.syncs;
+        let tell = &mut |what: What| {
+            syncs.note(&what);
+            merge.add(origin, now, mappings.translate(token, what));
+        };
         let before = self.reader.taken();
         self.reader.visit(&self.segment, visit, now, &lives, tell);
         let taken = self.reader.taken() - before;
@@ -88,6 +121,34 @@ impl Lane {
             self.active_at = now;
         }
         taken
+    }
+
+    /// Looks whether the process waits for the receiver; before its slots are read, so that all that it waits
+    /// for is read after.
+    pub(super) fn notice_sync(&mut self) -> bool {
+        self.syncs.asked = self.segment.header.durable_asked.load(Acquire);
+        self.syncs.asked != self.syncs.told
+    }
+
+    /// Its calls that wait and were not passed on; their slots have been read.
+    pub(super) fn take_sync(&mut self) -> Option<DurableAsk> {
+        let Syncs { asked, told, files } = &mut self.syncs;
+        let files = std::mem::take(files);
+        let full = files.len() >= SYNCED_MAX;
+        (std::mem::replace(told, *asked) != *asked).then(|| DurableAsk {
+            segment: Arc::clone(&self.segment),
+            number: *asked,
+            files: if full { Vec::new() } else { files },
+        })
+    }
+
+    /// How many did not wait for their answer, since this was last asked.
+    pub(super) fn take_late_syncs(&self) -> u32 {
+        let late = &self.segment.header.durable_late;
+        match late.load(Relaxed) {
+            0 => 0,
+            _ => late.swap(0, Relaxed),
+        }
     }
 
     /// The process ended without a word, although it had asked for the segment to say something: it

@@ -17,6 +17,7 @@
 mod bell;
 mod door;
 mod dues;
+mod durable;
 mod ends;
 mod error;
 mod greeting;
@@ -45,15 +46,16 @@ mod unheard;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use everwrite_protocol::control::{AttachedProcess, Coverage, ShimCapture};
 use everwrite_protocol::wire::Origin;
-use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::{Sender, UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 
+pub use durable::{DurableAsk, DurableFsync};
 pub use error::{IntakeError, SOCKET_PATH_BYTES_MAX, TooManyDevices};
 pub use hint::{Hint, OriginId, Source, Sources, What};
 pub(crate) use merge::Merge;
@@ -77,6 +79,7 @@ pub struct Intake {
     figures: Arc<Figures>,
     door: Caller,
     threads: Vec<JoinHandle<()>>,
+    durable_asks: Mutex<Option<UnboundedReceiver<DurableAsk>>>,
     _claim: Claim,
 }
 
@@ -89,6 +92,7 @@ impl Intake {
         let listener = socket::listen(run_directory, &claim)?;
         let policy = Arc::new(Policy::open(run_directory)?);
         let (news, heard) = mpsc::channel();
+        let (asks, durable_asks) = unbounded_channel();
         let hall = Hall {
             policy,
             origins: Arc::default(),
@@ -107,12 +111,14 @@ impl Intake {
             Arc::clone(&figures),
             Arc::clone(&hall.policy),
             hints,
+            asks,
         );
         let mut intake = Self {
             hall,
             figures,
             door: caller,
             threads: Vec::new(),
+            durable_asks: Mutex::new(Some(durable_asks)),
             _claim: claim,
         };
         intake.spawn("intake-reader", move || reader.run())?;
@@ -166,6 +172,26 @@ impl Intake {
             .tell(News::Quiesce(Instant::now() + patience, done));
         // As above.
         let _ = wait.await;
+    }
+
+    /// Has `fsync` wait for the receiver, or not.
+    pub fn set_durable(&self, durable: Option<DurableFsync>) {
+        self.hall.policy.set_durable(durable);
+    }
+
+    /// intake --programs that wait for the receiver--> whoever takes this, once. Each comes after the hints of
+    /// what it waits for.
+    pub fn durable_asks(&self) -> Option<UnboundedReceiver<DurableAsk>> {
+        let mut asks = self
+            .durable_asks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        asks.take()
+    }
+
+    /// Calls for durability that did not wait until they were answered, since start.
+    pub fn late_syncs(&self) -> u64 {
+        self.figures.late_syncs.load(Relaxed)
     }
 
     /// Has programs with the shim wait before they change anything that is protected, until this is dropped,
@@ -225,6 +251,7 @@ impl Intake {
             processes: self.hall.room.processes() as u64,
             hints: self.figures.hints.load(Relaxed),
             lost: self.figures.lost.load(Relaxed),
+            late_syncs: self.late_syncs(),
         }
     }
 

@@ -28,6 +28,7 @@ use everwrite_protocol::local::{
 use rustix::thread::futex;
 use rustix::time::ClockId;
 
+use super::durable::DurableFsync;
 use super::error::{IntakeError, TooManyDevices};
 use super::memory::Shared;
 use super::places::{self, Places};
@@ -141,6 +142,20 @@ impl Policy {
             // Can't fail: the word is mapped. And if it did, everybody has a time limit.
             let _ = futex::wake(&self.page.hold, futex::Flags::empty(), u32::MAX >> 1);
         }
+    }
+
+    /// Has `fsync` wait for the receiver, or not.
+    pub(super) fn set_durable(&self, durable: Option<DurableFsync>) {
+        let longest = durable.map_or(0, |durable| durable.longest.as_millis());
+        let longest = u32::try_from(longest).unwrap_or(u32::MAX);
+        let fails = durable.is_some_and(|durable| durable.fails);
+        self.page.durable_fails.store(u32::from(fails), Release);
+        self.page.durable_ms_max.store(longest, Release);
+    }
+
+    /// Does `fsync` wait for the receiver?
+    pub(super) fn is_durable(&self) -> bool {
+        self.page.durable_ms_max.load(Relaxed) != 0
     }
 
     /// Says where the roots are; true when something that was outside is inside now.

@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::oneshot;
 
 use super::bell::Bell;
+use super::durable::DurableAsk;
 use super::ends::Ends;
 use super::hint::{Hint, OriginId, Source, What};
 use super::lane::{Lane, LaneReport};
@@ -59,6 +60,8 @@ pub(super) struct Figures {
     pub(super) hints: AtomicU64,
     /// Times that something was lost, and everything had to be looked at.
     pub(super) lost: AtomicU64,
+    /// Calls for durability that did not wait until the receiver had stored what they cover.
+    pub(super) late_syncs: AtomicU64,
 }
 
 /// The thread's state.
@@ -69,6 +72,9 @@ pub(super) struct Reader {
     figures: Arc<Figures>,
     policy: Arc<Policy>,
     hints: Sender<Vec<Hint>>,
+    durable_asks: UnboundedSender<DurableAsk>,
+    /// Those whose hints have not been sent yet.
+    asks: Vec<DurableAsk>,
     lanes: Vec<Lane>,
     /// Where among the lanes the quiet ones are visited next.
     turn: usize,
@@ -91,6 +97,7 @@ impl Reader {
         figures: Arc<Figures>,
         policy: Arc<Policy>,
         hints: Sender<Vec<Hint>>,
+        durable_asks: UnboundedSender<DurableAsk>,
     ) -> Self {
         Self {
             news,
@@ -99,6 +106,8 @@ impl Reader {
             figures,
             policy,
             hints,
+            durable_asks,
+            asks: Vec::new(),
             lanes: Vec::new(),
             turn: 0,
             unheard: Unheard::new(Instant::now()),
@@ -160,12 +169,28 @@ impl Reader {
         let mut taken = self.end_quiescing(now);
         let barrier = self.barriers.len() > waiting;
         let visit = if barrier { Visit::Barrier } else { Visit::Poll };
-        taken += self.visit_lanes(now, visit, all || barrier);
+        let syncs = self.notice_syncs();
+        taken += self.visit_lanes(now, visit, all || barrier || syncs);
+        if syncs {
+            self.asks
+                .extend(self.lanes.iter_mut().filter_map(Lane::take_sync));
+        }
         let ended = self.bury_all(now);
         self.look_after_unheard(now);
         self.figures.hints.fetch_add(taken, Relaxed);
         self.figures.lost.store(self.merge.losses(), Relaxed);
         news || taken > 0 || ended
+    }
+
+    /// Is anybody waiting for the receiver? Whatever any program did before that is read after this.
+    fn notice_syncs(&mut self) -> bool {
+        if !self.policy.is_durable() {
+            return false;
+        }
+        let late: u32 = self.lanes.iter().map(Lane::take_late_syncs).sum();
+        self.figures.late_syncs.fetch_add(late.into(), Relaxed);
+        let waiting = self.lanes.iter_mut().map(Lane::notice_sync);
+        waiting.fold(false, |any, one| any | one)
     }
 
     /// Who waits for calls under way waits no longer when there are none, or its patience is at its end.
@@ -298,6 +323,10 @@ impl Reader {
                 Err(TrySendError::Full(())) => return,
                 Err(TrySendError::Closed(())) => self.stopped = true,
             }
+        }
+        for ask in self.asks.drain(..) {
+            // Without a front nobody is answered, and all have a time limit.
+            let _ = self.durable_asks.send(ask);
         }
         for done in self.barriers.drain(..) {
             // Whoever asked may have gone.

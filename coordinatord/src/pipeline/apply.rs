@@ -35,6 +35,7 @@ impl Pipeline {
             } => {
                 self.begin_barrier(applied, checkpoint, reply);
             }
+            Request::Durable { files, reply } => self.begin_durable(&files, reply),
             Request::Settle { asked } => {
                 self.close_changes(asked);
                 self.begin_settling();

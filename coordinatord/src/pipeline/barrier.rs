@@ -1,6 +1,6 @@
 //! Barriers: wait until everything that was dirty at some moment is stored.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use everwrite_protocol::ids::SequenceNumber;
 use tokio::sync::oneshot;
@@ -30,6 +30,8 @@ enum Purpose {
         name: String,
         reply: oneshot::Sender<Passed>,
     },
+    /// A program's `fsync`, which waits no longer than until then.
+    Durable(oneshot::Sender<()>, Instant),
     /// Batches up to `sent` hold all that was announced until now; a scan had `listed` everything.
     Settle { sent: SequenceNumber, listed: bool },
 }
@@ -57,6 +59,23 @@ impl Pipeline {
             batch: None,
             purpose,
         });
+    }
+
+    pub(super) fn wait_for_durable(&mut self, reply: oneshot::Sender<()>) {
+        self.state.hurry = true;
+        let longest = Duration::from_millis(self.config.durable_fsync.timeout_ms);
+        self.waiting.push(Waiting {
+            ticket: self.state.queue.last_ticket(),
+            batch: None,
+            purpose: Purpose::Durable(reply, Instant::now() + longest),
+        });
+    }
+
+    /// Does a program wait for what is still dirty?
+    pub(super) fn awaits_durable(&self) -> bool {
+        let durable = |waiting: &&Waiting| matches!(waiting.purpose, Purpose::Durable(..));
+        let mut waiting = self.waiting.iter().filter(durable);
+        waiting.any(|waiting| waiting.batch.is_none())
     }
 
     /// Where no witness hears of programs outside the shim, what they changed before the barrier is found
@@ -182,6 +201,10 @@ impl Pipeline {
                 (Some(batch), Purpose::Checkpoint { reply, .. }) if stored >= batch => {
                     let _ = reply.send(self.passed(batch));
                 }
+                (Some(batch), Purpose::Durable(reply, _)) if stored >= batch => {
+                    let _ = reply.send(());
+                }
+                (_, Purpose::Durable(_, until)) if until <= Instant::now() => {}
                 (Some(_), Purpose::Settle { sent, listed }) => self.settled(sent, listed),
                 // Nobody waits any more.
                 (_, Purpose::Sync { reply, .. } | Purpose::Checkpoint { reply, .. })

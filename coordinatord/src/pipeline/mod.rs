@@ -15,6 +15,7 @@ mod apply;
 mod barrier;
 mod connection;
 mod cut;
+mod durable;
 mod report;
 mod state_word;
 mod tick;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use everwrite_protocol::control::{ApiError, PathText, ReconcileAnswer};
 use everwrite_protocol::ids::{SequenceNumber, Timestamp};
+use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::{Cut, CutKind};
 use tokio::sync::{mpsc, oneshot};
 
@@ -47,6 +49,7 @@ use crate::schedule::{PaceLimits, ScheduleManager, ScheduleProcessor, Window};
 use barrier::Waiting;
 use connection::Connection;
 use cut::{Cutting, Worth};
+use durable::LateSyncs;
 use written_back::WrittenBack;
 
 /// Everything that can happen to a pipeline.
@@ -77,6 +80,14 @@ pub enum Request {
         checkpoint: Option<String>,
         /// How it ended.
         reply: oneshot::Sender<Passed>,
+    },
+    /// Somebody waits until these files are stored, and all that was told before. Comes after the hints it is
+    /// to cover.
+    Durable {
+        /// Empty: not known.
+        files: Arc<Vec<Inode>>,
+        /// They are.
+        reply: oneshot::Sender<()>,
     },
     /// All hints of calls that returned before now have been applied: what was sent until now can
     /// be trusted once the queue has caught up.
@@ -170,6 +181,7 @@ pub struct Pipeline {
     wants_closing_cut: bool,
     cutting: Cutting,
     behind_hints: BehindHints,
+    late_syncs: LateSyncs,
     last_scan_end: Option<(Instant, Timestamp)>,
     last_scan_cost: Duration,
     written_back: WrittenBack,
@@ -246,8 +258,11 @@ impl Pipeline {
     fn batch_due(&self, now: Instant) -> Option<Instant> {
         let waiting =
             self.state.has_work(now) || self.wants_checkpoint() || self.wants_partial_closed();
-        self.processor
-            .due(now, waiting && self.may_work(), self.window())
+        let due = self
+            .processor
+            .due(now, waiting && self.may_work(), self.window());
+        // Programs wait for it.
+        due.map(|due| if self.awaits_durable() { now } else { due })
     }
 
     fn window(&self) -> Window {
@@ -442,6 +457,7 @@ impl Pipeline {
             wants_closing_cut: false,
             cutting,
             behind_hints: parts.behind_hints,
+            late_syncs: LateSyncs::default(),
             last_scan_end: None,
             last_scan_cost: Duration::ZERO,
             written_back: WrittenBack::default(),

@@ -106,6 +106,7 @@ impl Pipeline {
             oldest_unstored_ms,
             rpo_ms: configured.map_or(crate::config::RPO_MS_DEFAULT, |root| root.rpo_ms),
             unreadable: unreadable.len() as u64,
+            durability_broken: self.is_durability_broken(&root.name.to_string()),
         };
         let (state, reason) = state_word(&situation);
         RootStatus {

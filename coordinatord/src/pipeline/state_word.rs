@@ -29,6 +29,8 @@ pub struct RootSituation {
     pub rpo_ms: u64,
     /// How many paths can't be read.
     pub unreadable: u64,
+    /// A program's `fsync` did not wait until the receiver had stored, though the root asks for that.
+    pub durability_broken: bool,
 }
 
 /// The word, and why in a sentence.
@@ -71,6 +73,14 @@ pub fn state_word(situation: &RootSituation) -> (State, String) {
         return (
             State::Backlog,
             format!("a change waits longer than the promised {} ms", s.rpo_ms),
+        );
+    }
+    if s.durability_broken {
+        return (
+            State::Degraded,
+            "a program's fsync did not wait until the receiver had stored: see [durable_fsync] in the \
+             configuration for how long it waits, and what happens then"
+                .to_owned(),
         );
     }
     if s.unreadable > 0 {

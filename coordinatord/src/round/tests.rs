@@ -354,6 +354,7 @@ fn protected(root: &Path) -> ProtectedRoot {
         path: root.to_owned(),
         to: "x".to_owned(),
         rpo_ms: 1000,
+        durable_fsync: false,
         exclude: Vec::new(),
     };
     ProtectedRoot {

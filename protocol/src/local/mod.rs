@@ -24,8 +24,8 @@ pub use message::{
     Refusal, WELCOME_BYTES_MAX, Welcome, decode, encode,
 };
 pub use policy::{
-    HEARTBEAT_STALE_SECONDS, HOLD_MS_MAX, POLICY_BYTES, POLICY_DEVICES_MAX, POLICY_MAGIC,
-    POLICY_ROOT_BYTES_MAX, POLICY_ROOTS_MAX, PolicyPage, PolicyRoot,
+    DURABLE_MS_MAX, HEARTBEAT_STALE_SECONDS, HOLD_MS_MAX, POLICY_BYTES, POLICY_DEVICES_MAX,
+    POLICY_MAGIC, POLICY_ROOT_BYTES_MAX, POLICY_ROOTS_MAX, PolicyPage, PolicyRoot,
 };
 
 /// Version of every layout and message in this module.

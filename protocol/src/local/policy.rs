@@ -15,6 +15,8 @@ pub const POLICY_ROOTS_MAX: usize = 12;
 pub const POLICY_ROOT_BYTES_MAX: usize = 232;
 /// Longest that anybody is held, whatever the page says, in milliseconds.
 pub const HOLD_MS_MAX: u64 = 1000;
+/// Longest that an `fsync` is made to wait for the receiver, whatever the page says, in milliseconds.
+pub const DURABLE_MS_MAX: u64 = 60_000;
 /// A heartbeat older than this, in seconds, means that no coordinator is alive.
 pub const HEARTBEAT_STALE_SECONDS: u64 = 10;
 
@@ -59,6 +61,11 @@ pub struct PolicyPage {
     /// `CLOCK_MONOTONIC` in nanoseconds beyond which nobody is held: a coordinator that dies in the middle
     /// of a cut holds nobody for longer.
     pub hold_until_ns: AtomicU64,
+    /// Not 0: a program's `fsync` returns when the receiver has stored what it covers, or after so many
+    /// milliseconds.
+    pub durable_ms_max: AtomicU32,
+    /// Not 0: an `fsync` for which that was too long fails with `EIO`. Otherwise it succeeds, and is counted.
+    pub durable_fails: AtomicU32,
 }
 
 /// Where a root is.

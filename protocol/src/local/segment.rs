@@ -121,6 +121,14 @@ pub struct SegmentHeader {
     pub stdio_unseen: AtomicU32,
     /// Not 0: the program set up an `io_uring`; what goes through that is not announced.
     pub ring_unseen: AtomicU32,
+    /// Calls for durability that wait, or have waited, for the receiver.
+    pub durable_asked: AtomicU32,
+    /// How many of them have been answered, in the order of their numbers: the receiver has stored all that
+    /// was announced before. The coordinator's; a futex.
+    pub durable_granted: AtomicU32,
+    /// Calls for durability that did not wait until they were answered, since the coordinator last took
+    /// the count.
+    pub durable_late: AtomicU32,
 }
 
 /// One announced change of a file's bytes or attributes.

@@ -61,6 +61,7 @@ mod tests {
                 path: tree.path().join(name),
                 to: "d".to_owned(),
                 rpo_ms: 1000,
+                durable_fsync: false,
                 exclude: vec![],
             });
             assert_eq!(found.verdict, verdict, "{found:?}");

@@ -28,6 +28,10 @@ pub(crate) struct Protect {
     /// The promise: no change waits longer than this to be stored, such as 1s.
     #[arg(long, value_name = "TIME", value_parser = shown::parse_span_ms)]
     rpo: Option<u64>,
+    /// A program's fsync returns only when the receiver has stored what it covers (programs with the shim;
+    /// `durable_fsync` in the configuration says for how long it waits at most).
+    #[arg(long)]
+    durable_fsync: bool,
     /// Wait for the first copy, showing its progress; the default on a terminal.
     #[arg(long, overrides_with = "no_wait")]
     wait: bool,
@@ -66,6 +70,7 @@ impl Protect {
             name: self.name.clone(),
             to,
             rpo_ms: self.rpo,
+            durable_fsync: self.durable_fsync,
         })
     }
 }

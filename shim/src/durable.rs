@@ -1,0 +1,72 @@
+//! Durability at the receiver: where a root asks for it, `fsync` returns when the receiver has stored what
+//! it covers.
+//!
+//! The call has been announced and made, so all that it covers lies before it in the segment. The shim
+//! raises the number of calls that ask; the coordinator, which reads that number before it reads the
+//! slots, answers by raising the other. In between the program sleeps, with a limit.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+
+use everwrite_protocol::local::{DURABLE_MS_MAX, PolicyPage};
+
+use crate::attach::{self, Lane};
+use crate::call::{Announced, Pending, Then};
+use crate::names::errno_place;
+use crate::{kernel, policy, process, range};
+
+const EIO: i32 = 5;
+const NS_PER_MS: u64 = 1_000_000;
+/// How often it is looked whether there still is anybody who could answer.
+const LOOK_NS: u64 = 1_000_000_000;
+
+/// Whether a call for durability that succeeded here has to fail, with `errno` set, as the receiver has
+/// not stored what it covers. Waits for that.
+#[inline(always)]
+pub(crate) fn is_refused(pending: &Pending) -> bool {
+    matches!(
+        (pending.then, &pending.change),
+        (Then::Synced, Announced::Range(_))
+    ) && waits_in_vain()
+}
+
+#[cold]
+#[inline(never)]
+fn waits_in_vain() -> bool {
+    let Some(page) = policy::active() else {
+        return false;
+    };
+    let limit_ms = u64::from(page.durable_ms_max.load(Relaxed)).min(DURABLE_MS_MAX);
+    let limit_ns = limit_ms.saturating_mul(NS_PER_MS);
+    if limit_ns == 0 || !process::may_make_calls() {
+        return false;
+    }
+    let stored = attach::lane(page).is_ok_and(|lane| is_stored(page, lane, limit_ns));
+    let fails = !stored && page.durable_fails.load(Relaxed) != 0;
+    if let Some(errno) = errno_place().filter(|_| fails) {
+        // SAFETY: the calling thread's `errno`.
+        unsafe { *errno = EIO };
+    }
+    fails
+}
+
+/// Asks, and waits for the answer.
+fn is_stored(page: &PolicyPage, lane: Lane, limit_ns: u64) -> bool {
+    let header = &lane.segment().header;
+    let number = header.durable_asked.fetch_add(1, AcqRel).wrapping_add(1);
+    range::ring(lane);
+    let until = kernel::monotonic_ns().saturating_add(limit_ns);
+    loop {
+        let granted = header.durable_granted.load(Acquire);
+        if granted.wrapping_sub(number) as i32 >= 0 {
+            return true;
+        }
+        let left = until.saturating_sub(kernel::monotonic_ns()).min(LOOK_NS);
+        if left == 0
+            || !policy::coordinator_lives(page)
+            || !kernel::futex_wait(&header.durable_granted, granted, left)
+        {
+            header.durable_late.fetch_add(1, Relaxed);
+            return false;
+        }
+    }
+}
