@@ -20,6 +20,7 @@ mod metadata;
 mod names;
 mod preload;
 mod programs;
+mod soak;
 mod torture;
 mod unreadable;
 mod usage;

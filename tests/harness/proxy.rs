@@ -4,6 +4,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use crate::wait::pause;
 
 /// Passes connections on to a target until dropped.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ struct Weather {
     cut: bool,
     /// Nothing is passed on; connections stay.
     held: bool,
+    /// How long a byte takes, all connections and directions apart.
+    time_per_byte: Duration,
     /// Cut by itself once so many more bytes have passed.
     cut_after_bytes: Option<u64>,
     /// Both ends of all connections so far.
@@ -74,10 +79,18 @@ impl Proxy {
         self.network.change(|weather| weather.held = true);
     }
 
+    /// Passes on so many bytes a second on each connection, in each direction.
+    pub fn slow(&self, bytes_per_second: u32) {
+        self.network.change(|weather| {
+            weather.time_per_byte = Duration::from_secs(1) / bytes_per_second;
+        });
+    }
+
     /// Good weather again.
     pub fn resume(&self) {
         self.network.change(|weather| {
             (weather.cut, weather.held, weather.cut_after_bytes) = (false, false, None);
+            weather.time_per_byte = Duration::ZERO;
         });
     }
 
@@ -129,7 +142,8 @@ impl Network {
         std::thread::spawn(move || {
             let mut buffer = [0; 16 * 1024];
             while let Ok(length @ 1..) = from.read(&mut buffer) {
-                let length = network.permit(length);
+                let (length, time) = network.permit(length);
+                pause(time);
                 if to.write_all(&buffer[..length]).is_err() {
                     break;
                 }
@@ -138,8 +152,8 @@ impl Network {
         });
     }
 
-    /// Waits while held back; how many of `length` bytes may still pass.
-    fn permit(&self, length: usize) -> usize {
+    /// Waits while held back; how many of `length` bytes may still pass, and how long they take.
+    fn permit(&self, length: usize) -> (usize, Duration) {
         let weather = self.weather.lock().expect("no thread panicked");
         let mut weather = self
             .changed
@@ -147,7 +161,7 @@ impl Network {
             .expect("no thread panicked");
         let passing = weather.take(length);
         self.bytes.fetch_add(passing as u64, Ordering::Relaxed);
-        passing
+        (passing, weather.time_per_byte * passing as u32)
     }
 }
 
@@ -206,6 +220,16 @@ mod tests {
         proxy.resume();
         assert!(echoes(&proxy.address(), 1000));
         assert_eq!(proxy.bytes(), 4000);
+    }
+
+    #[test]
+    fn slows_down() {
+        let proxy = Proxy::start(&echo_server());
+        proxy.slow(10_000);
+        let began = std::time::Instant::now();
+        assert!(echoes(&proxy.address(), 1000));
+        // There and back, 0.1 s each.
+        assert!(began.elapsed() >= Duration::from_millis(200));
     }
 
     #[test]

@@ -11,16 +11,21 @@ use crate::wait::pause;
 pub struct Seed(AtomicU64);
 
 impl Seed {
-    /// From `EVERWRITE_SEED`, otherwise from the clock.
+    /// From [`Self::number`], which it prints.
     pub fn from_environment() -> Self {
-        let seed = match std::env::var("EVERWRITE_SEED") {
+        let seed = Self::number();
+        println!("seed: EVERWRITE_SEED={seed}");
+        Self::new(seed)
+    }
+
+    /// `EVERWRITE_SEED`, otherwise from the clock.
+    pub fn number() -> u64 {
+        match std::env::var("EVERWRITE_SEED") {
             Ok(text) => text.parse().expect("EVERWRITE_SEED is a number"),
             Err(_) => SystemTime::UNIX_EPOCH
                 .elapsed()
                 .map_or(1, |time| time.as_nanos() as u64),
-        };
-        println!("seed: EVERWRITE_SEED={seed}");
-        Self::new(seed)
+        }
     }
 
     /// From a number.
