@@ -9,6 +9,7 @@
 //! [`wait_for`] waits for a condition, with a deadline.
 
 pub mod artifacts;
+mod clock;
 pub mod daemon;
 mod pair;
 mod place;
@@ -24,6 +25,7 @@ mod store;
 pub mod tree;
 mod wait;
 
+pub use clock::Clock;
 pub use pair::Pair;
 pub use place::Place;
 pub use private_root::PrivateRoot;

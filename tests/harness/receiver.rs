@@ -1,5 +1,6 @@
 //! The destination's daemon.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,6 +22,7 @@ struct Files {
     store: PathBuf,
     log: PathBuf,
     output: PathBuf,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Receiver {
@@ -33,10 +35,22 @@ impl Receiver {
     /// Starts one with its store elsewhere.
     #[track_caller]
     pub fn start_in(place: &Place, name: &str, store: &Path) -> Self {
+        Self::start_with(place, name, store, Vec::new())
+    }
+
+    /// The same with more in the daemon's environment.
+    #[track_caller]
+    pub fn start_with(
+        place: &Place,
+        name: &str,
+        store: &Path,
+        environment: Vec<(&'static str, OsString)>,
+    ) -> Self {
         let files = Files {
             store: store.to_owned(),
             log: place.path().join(format!("{name}.log")),
             output: place.path().join(format!("{name}.out")),
+            environment,
         };
         let mut daemon = files.spawn("127.0.0.1:0");
         let address = files.listening(&mut daemon);
@@ -92,7 +106,8 @@ impl Files {
             .arg("serve")
             .arg("--store")
             .arg(&self.store)
-            .args(["--listen", listen]);
+            .args(["--listen", listen])
+            .envs(self.environment.clone());
         Daemon::start(&mut command, &self.log, &self.output)
     }
 

@@ -1,6 +1,6 @@
 //! The source: the coordinator's daemon and the command line, in a home of their own.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -37,6 +37,8 @@ struct Files {
     log: PathBuf,
     output: PathBuf,
     user: Option<u32>,
+    /// The daemon's own.
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Source {
@@ -57,6 +59,22 @@ impl Source {
     /// Starts one as another user.
     #[track_caller]
     pub fn start_as(place: &Place, name: &str, user: Option<u32>) -> Self {
+        Self::start_with(place, name, user, Vec::new())
+    }
+
+    /// Starts one whose daemon has more in its environment.
+    #[track_caller]
+    pub fn start_in(place: &Place, name: &str, environment: Vec<(&'static str, OsString)>) -> Self {
+        Self::start_with(place, name, None, environment)
+    }
+
+    #[track_caller]
+    fn start_with(
+        place: &Place,
+        name: &str,
+        user: Option<u32>,
+        environment: Vec<(&'static str, OsString)>,
+    ) -> Self {
         let home = place.directory(name);
         if user.is_some() {
             std::os::unix::fs::chown(&home, user, user).expect("give a home to another user");
@@ -67,6 +85,7 @@ impl Source {
             log: beside("log"),
             output: beside("out"),
             user,
+            environment,
         };
         let mut daemon = files.spawn();
         files.ready(&mut daemon);
@@ -232,7 +251,9 @@ impl Files {
     #[track_caller]
     fn spawn(&self) -> Daemon {
         let mut command = self.command(&artifacts().coordinatord);
-        command.env("RUST_BACKTRACE", "1");
+        command
+            .env("RUST_BACKTRACE", "1")
+            .envs(self.environment.clone());
         Daemon::start(&mut command, &self.log, &self.output)
     }
 

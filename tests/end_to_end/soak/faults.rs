@@ -25,9 +25,10 @@ pub(super) enum Fault {
     Slow,
     FullDisk,
     SwitchOff,
+    MoveClock,
 }
 
-const ALL: [Fault; 10] = [
+const ALL: [Fault; 11] = [
     Fault::KillCoordinator,
     Fault::KillReceiver,
     Fault::KillBoth,
@@ -38,6 +39,7 @@ const ALL: [Fault; 10] = [
     Fault::Slow,
     Fault::FullDisk,
     Fault::SwitchOff,
+    Fault::MoveClock,
 ];
 
 /// The one that comes next.
@@ -71,6 +73,7 @@ impl Fault {
             Self::Slow => world.proxy.slow(SLOW_BYTES_PER_SECOND),
             Self::FullDisk => world.fill_disk(),
             Self::SwitchOff => world.switch("off"),
+            Self::MoveClock => world.move_clock(),
         }
     }
 }

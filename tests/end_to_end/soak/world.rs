@@ -1,12 +1,16 @@
 //! A pair with a proxy between, the receiver on a small disk, and what is known of the past.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use harness::{Destination, Pair, Place, Proxy, Receiver, Seed, SmallDisk, Source, shell, tree};
+use harness::{
+    Clock, Destination, Pair, Place, Proxy, Receiver, Seed, SmallDisk, Source, shell, tree,
+};
 use serde_json::Value;
 
 /// Room for the history of some rounds.
 const DISK_MEBIBYTES: u64 = 3000;
+const CLOCK_WRONG_MAX_S: u64 = 24 * 3600;
 /// Points between checkpoints that are restored in the end.
 const POINTS_RESTORED: u64 = 5;
 
@@ -15,6 +19,8 @@ pub(super) struct World {
     pub(super) pair: Pair,
     pub(super) proxy: Proxy,
     disk: Option<SmallDisk>,
+    /// The receiver's and the source's, where they can be moved.
+    clocks: [Option<Clock>; 2],
     /// Where the disk is mounted.
     _mounted_in: Place,
     wrong: Wrong,
@@ -40,9 +46,11 @@ impl World {
             || place.directory("store"),
             |disk| disk.path().join("store"),
         );
-        let receiver = Receiver::start_in(&place, "receiver", &store);
+        let clocks = ["receiver", "home"].map(|name| Clock::start(&place, name).ok());
+        let [receivers, sources] = clocks.each_ref().map(environment);
+        let receiver = Receiver::start_with(&place, "receiver", &store, receivers);
         let proxy = Proxy::start(receiver.address());
-        let source = Source::start(&place, "home");
+        let source = Source::start_in(&place, "home", sources);
         source.pair(
             &receiver
                 .pairing_code()
@@ -64,6 +72,7 @@ impl World {
             pair,
             proxy,
             disk,
+            clocks,
             _mounted_in: mounted_in,
             wrong: Wrong::default(),
             checkpoints: Vec::new(),
@@ -92,6 +101,14 @@ impl World {
         if let Some(disk) = &self.disk {
             disk.fill();
             self.wrong.full = true;
+        }
+    }
+
+    /// One of the two wall clocks goes wrong by up to a day, and stays so: nobody mends it.
+    pub(super) fn move_clock(&self) {
+        let seconds = self.seed().below(2 * CLOCK_WRONG_MAX_S) as i64 - CLOCK_WRONG_MAX_S as i64;
+        if let Some(clock) = &self.clocks[self.seed().below(2) as usize] {
+            clock.move_by(seconds);
         }
     }
 
@@ -160,10 +177,17 @@ impl World {
 
     /// What it restores is not known, but it can be had.
     fn restore(&self, at: &str) {
-        let to = self.pair.place.directory(&format!("restored-{at}"));
+        let to = self
+            .pair
+            .place
+            .directory(&format!("restored-{}", self.seed().next()));
         let store = self.pair.receiver.store();
         store
             .restore(&self.pair.source_id(), Pair::ROOT, at, &to)
             .success();
     }
+}
+
+fn environment(clock: &Option<Clock>) -> Vec<(&'static str, OsString)> {
+    clock.as_ref().map(Clock::environment).unwrap_or_default()
 }
