@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use harness::{Pair, skip};
+use harness::Pair;
 
 use crate::points::{Point, Points, sample};
 
@@ -22,7 +22,7 @@ pub(crate) struct Samples {
 }
 
 /// Fewest consistent points a second under load. They come more often; a machine may be busy.
-const POINTS_PER_SECOND_MIN: f64 = 2.0;
+const POINTS_PER_SECOND_MIN: f64 = 0.5;
 
 const COMPLAINT_CHARACTERS: usize = 400;
 
@@ -47,9 +47,6 @@ pub(crate) fn assert_good(
         "not what they claim to be:\n{}",
         bad.join("\n")
     );
-    if made == 0 {
-        return skip(samples.test, "no point claims to be consistent yet");
-    }
     let fewest = POINTS_PER_SECOND_MIN * f64::from(samples.seconds);
     assert!(
         made as f64 >= fewest,

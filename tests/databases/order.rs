@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::judgement::{Samples, Verdict, assert_good};
 use crate::notes::{Id, Notes};
-use crate::scene::{Scene, at_length};
+use crate::scene::{Load, Scene, at_length};
 
 const WRITER: &str = include_str!("order_writer.py");
 const WRITERS: u64 = 2;
@@ -108,10 +108,12 @@ fn fill(tree: &Path) {
 #[test]
 fn what_was_written_later_is_not_there_without_what_was_before() {
     let scene = Scene::new(fill);
-    let seconds = if at_length() { 20 } else { 4 };
+    let load = Load::wanted();
     let writer = |writer: u64| {
         let notes = scene.notes_of(writer).display().to_string();
-        scene.python(WRITER, &[notes, writer.to_string(), seconds.to_string()])
+        let numbers = [load.seconds, load.rest_ms].map(|number| number.to_string());
+        let [seconds, rest] = numbers;
+        scene.python(WRITER, &[notes, writer.to_string(), seconds, rest])
     };
     let points = scene.points_during((0..WRITERS).map(writer).collect());
     let mut notes = Notes::default();
@@ -119,7 +121,7 @@ fn what_was_written_later_is_not_there_without_what_was_before() {
     let samples = Samples {
         test: "order",
         count: if at_length() { 100 } else { 25 },
-        seconds,
+        seconds: load.seconds,
     };
     assert_good(&scene.pair, &points, samples, |tree, point| {
         judge(tree, &notes, point.time())

@@ -1,14 +1,16 @@
 """Writes to several files in an order that a reader may rely on.
 
-order_writer.py NOTES WRITER SECONDS
+order_writer.py NOTES WRITER SECONDS REST
+
+Between steps it rests for up to REST milliseconds.
 
 Step I writes I into `first`, then into a block of a larger file in another directory, then appends it to a
 third, then renames a file to `step-I`. Whenever this is stopped, none of these may be ahead of one before it,
 and none more than a step behind.
 """
-import os, struct, sys, time
+import os, random, struct, sys, time
 
-notes, writer, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+notes, writer, seconds, rest = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4]) / 1000
 top = f"order-{writer}"
 first = os.open(f"{top}/first", os.O_WRONLY)
 block = os.open(f"{top}/there/block", os.O_WRONLY)
@@ -23,5 +25,6 @@ while time.time() < end:
     os.write(third, number)
     os.rename(f"{top}/step-{step - 1}", f"{top}/step-{step}")
     lines.append(f"{step} {began} {time.time_ns()}\n")
+    time.sleep(random.random() * rest)
 with open(notes, "w") as file:
     file.writelines(lines)

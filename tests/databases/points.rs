@@ -20,7 +20,7 @@ pub(crate) struct Point {
     pub(crate) kind: String,
     /// Why it does not claim more.
     #[serde(default)]
-    reason: Option<serde_json::Value>,
+    why: Option<String>,
 }
 
 impl Point {
@@ -73,11 +73,9 @@ impl Points {
     pub(crate) fn kinds(&self) -> String {
         let mut counts = BTreeMap::<String, u32>::new();
         for point in &self.0 {
-            let reason = point.reason.as_ref().filter(|reason| !reason.is_null());
-            let reason = reason.map(|reason| format!(" ({reason})"));
-            *counts
-                .entry(format!("{}{}", point.kind, reason.unwrap_or_default()))
-                .or_default() += 1;
+            let why = point.why.as_deref().map(|why| format!(" ({why})"));
+            let kind = format!("{}{}", point.kind, why.unwrap_or_default());
+            *counts.entry(kind).or_default() += 1;
         }
         let counts: Vec<_> = counts
             .iter()

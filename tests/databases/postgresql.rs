@@ -14,7 +14,7 @@ use crate::cluster::{PostgreSql, Server, give};
 use crate::judgement::{Samples, Verdict, assert_good};
 use crate::notes::{Id, Notes};
 use crate::points::Points;
-use crate::scene::{Scene, at_length};
+use crate::scene::{Load, Scene, at_length};
 
 const CLIENTS: u64 = 4;
 const TRANSFER: &str = include_str!("transfer.sql");
@@ -65,7 +65,7 @@ fn socket_directory(place: &Path) -> std::path::PathBuf {
 }
 
 /// The points made while clients were at work, and what these noted.
-fn points_under_load(scene: &Scene, programs: &PostgreSql, seconds: u32) -> (Points, Notes) {
+fn points_under_load(scene: &Scene, programs: &PostgreSql, load: Load) -> (Points, Notes) {
     let under_shim = |server: Command| {
         let mut launched = scene.pair.source.command();
         launched
@@ -84,7 +84,7 @@ fn points_under_load(scene: &Scene, programs: &PostgreSql, seconds: u32) -> (Poi
         socket_directory(scene.pair.place.path()),
     );
     let server = cluster.start(under_shim).expect("the cluster starts");
-    let points = scene.points_during(vec![bench(scene, &server, seconds)]);
+    let points = scene.points_during(vec![bench(scene, &server, load)]);
     let notes = notes(&scene.notes);
     judge_answers(&server, &notes, crate::scene::wall_clock()).expect("the source itself is right");
     server.stop();
@@ -93,31 +93,22 @@ fn points_under_load(scene: &Scene, programs: &PostgreSql, seconds: u32) -> (Poi
 }
 
 /// PostgreSQL's own load generator with our transaction; it logs each.
-fn bench(scene: &Scene, server: &Server<'_>, seconds: u32) -> Command {
+fn bench(scene: &Scene, server: &Server<'_>, load: Load) -> Command {
     let script = scene.notes.join("transfer.sql");
     std::fs::write(&script, TRANSFER).expect("write the transaction");
+    let (clients, seconds) = (CLIENTS.to_string(), load.seconds.to_string());
+    let rest = format!("rest_us={}", load.rest_ms * 1000);
     let mut bench = server.client("pgbench");
-    bench.args([
-        "-n",
-        "-c",
-        &CLIENTS.to_string(),
-        "-T",
-        &seconds.to_string(),
-        "-D",
-        "number=0",
-        "-l",
-    ]);
-    bench
-        .arg("--log-prefix")
-        .arg(scene.notes.join("log"))
-        .arg("-f")
-        .arg(script)
-        .arg("postgres");
+    bench.args(["-n", "-c", &clients, "-T", &seconds, "-l"]);
+    bench.args(["-D", "number=0", "-D", &rest, "--log-prefix"]);
+    bench.arg(scene.notes.join("log")).arg("-f").arg(script);
+    bench.arg("postgres");
     bench.stdout(std::process::Stdio::null());
     bench
 }
 
-/// Lines `CLIENT NUMBER MICROSECONDS SCRIPT SECOND MICROSECOND`: how long it took, and when it had ended.
+/// Lines `CLIENT NUMBER MICROSECONDS SCRIPT SECOND MICROSECOND`: how long it took, its rest included, and when it
+/// had ended.
 fn notes(directory: &Path) -> Notes {
     let mut notes = Notes::default();
     let files = directory.read_dir().expect("what clients noted").flatten();
@@ -193,13 +184,12 @@ fn load(test: &'static str, full_page_writes: &str) {
     };
     let settings = format!("{SETTINGS}\nfull_page_writes = {full_page_writes}\n");
     let scene = Scene::new(|tree| make(&programs, tree, &settings));
-    let seconds = if at_length() { 20 } else { 4 };
-    let (points, notes) = points_under_load(&scene, &programs, seconds);
-    let count = if at_length() { 30 } else { 3 };
+    let wanted = Load::wanted();
+    let (points, notes) = points_under_load(&scene, &programs, wanted);
     let samples = Samples {
         test,
-        count,
-        seconds,
+        count: if at_length() { 30 } else { 3 },
+        seconds: wanted.seconds,
     };
     assert_good(&scene.pair, &points, samples, |tree, point| {
         judge(&programs, tree, &notes, point.time())

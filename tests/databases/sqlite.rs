@@ -9,7 +9,7 @@ use harness::run;
 
 use crate::judgement::{Samples, Verdict, assert_good};
 use crate::notes::{Id, Notes};
-use crate::scene::{Scene, at_length};
+use crate::scene::{Load, Scene, at_length};
 
 const WRITER: &str = include_str!("sqlite_writer.py");
 /// One writer each. What a commit promises about power failures is no matter: it has been written.
@@ -61,33 +61,36 @@ fn transaction(line: &str) -> Id {
     (number_of(writer), number_of(number))
 }
 
-fn load(journal: &'static str) {
+fn load(test: &'static str, journal: &'static str) {
     let scene = Scene::new(|tree| {
         ask(tree, SCHEMA).expect("make the database");
         ask(tree, &format!("PRAGMA journal_mode = {journal}")).expect("set the journal's mode");
     });
-    let seconds = if at_length() { 20 } else { 4 };
+    let wanted = Load::wanted();
     let seed = scene.pair.place.seed.next();
     let writers = || (0..).zip(SYNCHRONOUS);
     let command = |(writer, synchronous): (u64, &str)| {
         let notes = scene.notes_of(writer).display().to_string();
-        let numbers = [writer.to_string(), seconds.to_string()];
-        let words = [journal, synchronous].map(str::to_owned);
-        let arguments = ["bank.db".to_owned(), notes].into_iter();
-        let arguments = arguments
-            .chain(numbers)
-            .chain(words)
-            .chain([seed.to_string()]);
-        scene.python(WRITER, &arguments.collect::<Vec<_>>())
+        let arguments = [
+            "bank.db".to_owned(),
+            notes,
+            writer.to_string(),
+            wanted.seconds.to_string(),
+            journal.to_owned(),
+            synchronous.to_owned(),
+            seed.to_string(),
+            wanted.rest_ms.to_string(),
+        ];
+        scene.python(WRITER, &arguments)
     };
     let points = scene.points_during(writers().map(command).collect());
     let mut notes = Notes::default();
     writers().for_each(|(writer, _)| notes.add(writer, &scene.notes_of(writer)));
     assert!(notes.len() > 100, "only {} transactions", notes.len());
     let samples = Samples {
-        test: journal,
+        test,
         count: if at_length() { 60 } else { 25 },
-        seconds,
+        seconds: wanted.seconds,
     };
     assert_good(&scene.pair, &points, samples, |tree, point| {
         judge(tree, &notes, point.time())
@@ -98,20 +101,20 @@ fn load(journal: &'static str) {
 
 #[test]
 fn journal_deleted() {
-    load("DELETE");
+    load("sqlite::journal_deleted", "DELETE");
 }
 
 #[test]
 fn journal_truncated() {
-    load("TRUNCATE");
+    load("sqlite::journal_truncated", "TRUNCATE");
 }
 
 #[test]
 fn journal_overwritten() {
-    load("PERSIST");
+    load("sqlite::journal_overwritten", "PERSIST");
 }
 
 #[test]
 fn write_ahead_log() {
-    load("WAL");
+    load("sqlite::write_ahead_log", "WAL");
 }

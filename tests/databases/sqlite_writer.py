@@ -1,10 +1,12 @@
 """Transfers money between accounts of an SQLite database, and notes what was committed.
 
-sqlite_writer.py DATABASE NOTES WRITER SECONDS JOURNAL SYNCHRONOUS SEED
+sqlite_writer.py DATABASE NOTES WRITER SECONDS JOURNAL SYNCHRONOUS SEED REST
+
+Between transactions it rests for up to REST milliseconds.
 """
 import random, sqlite3, sys, time
 
-database, notes, writer, seconds, journal, synchronous, seed = sys.argv[1:]
+database, notes, writer, seconds, journal, synchronous, seed, rest = sys.argv[1:]
 writer, end, chance = int(writer), time.time() + float(seconds), random.Random(f"{seed} {writer}")
 connection = sqlite3.connect(database, timeout=60, isolation_level=None)
 connection.execute(f"PRAGMA journal_mode = {journal}").fetchall()
@@ -35,5 +37,6 @@ while time.time() < end:
         transfer(number, part, parts)
     connection.execute("COMMIT")
     lines.append(f"{number} {began} {time.time_ns()}\n")
+    time.sleep(chance.random() * float(rest) / 1000)
 with open(notes, "w") as file:
     file.writelines(lines)

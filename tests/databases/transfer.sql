@@ -1,3 +1,5 @@
+\set rest random(0, :rest_us)
+\sleep :rest us
 \set number :number + 1
 \set payer random(1, 1000)
 \set payee random(1001, 2000)
