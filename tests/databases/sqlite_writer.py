@@ -23,7 +23,7 @@ def transfer(number, part, parts):
     connection.execute("UPDATE account SET balance = balance + ? WHERE id = ?", (amount, payee))
     connection.execute(
         "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (writer, number, part, parts, payer, payee, amount, chance.randbytes(chance.randrange(1500))),
+        (writer, number, part, parts, payer, payee, amount, chance.randbytes(chance.randrange(300))),
     )
 
 
