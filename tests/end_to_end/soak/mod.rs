@@ -6,6 +6,10 @@
 //! to be what was copied then, and points between them have to be restorable, with the source dead.
 //!
 //! `EVERWRITE_SOAK=MINUTES` has one world after the other, each with a seed of its own, which it prints.
+//!
+//! Worlds that have failed, and what came of them (moments of faults depend on the machine, so the seed alone may
+//! not do):
+//! - 1795410581112779560: files written in a gap, and again before the scan: `gaps::written_while_*`.
 
 mod faults;
 mod world;
@@ -23,9 +27,6 @@ const ROUNDS: u32 = 4;
 const FAULTS_MORE: u64 = 4;
 /// Longest time between two faults.
 const QUIET_MAX: Duration = Duration::from_millis(900);
-
-/// Seeds whose worlds have failed once.
-const FAILED_ONCE: [u64; 0] = [];
 
 fn live_and_die(seed: u64) {
     let mut world = World::begin(seed);
@@ -62,9 +63,4 @@ fn soak() {
     while Instant::now() < end {
         live_and_die(chance.next());
     }
-}
-
-#[test]
-fn worlds_that_failed_once() {
-    FAILED_ONCE.into_iter().for_each(live_and_die);
 }
