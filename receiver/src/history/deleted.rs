@@ -70,6 +70,7 @@ impl Gone<'_, '_> {
         at: SequenceNumber,
     ) -> Result<(), StoreError> {
         let mut waiting = vec![(file, path)];
+        let mut seen = HashSet::new();
         while let Some((file, path)) = waiting.pop() {
             if self.entries.len() >= self.limit {
                 break;
@@ -78,6 +79,10 @@ impl Gone<'_, '_> {
                 continue;
             };
             if attributes.kind == Kind::Directory {
+                // A damaged catalog may go round in a circle.
+                if !seen.insert(file) {
+                    continue;
+                }
                 for (name, child) in self.read.children_at(file, b"", at, CHILDREN_MAX)? {
                     waiting.push((child, joined(&path, name.as_bytes())));
                 }

@@ -7,6 +7,7 @@ use everwrite_protocol::wire::{Answer, DIGEST_BYTES, Kind, PAYLOAD_BYTES_MAX, Qu
 use fast_rsync::{Signature, SignatureOptions};
 
 use super::content::find_inode;
+use super::path::DEPTH_MAX;
 use super::{Answered, Session, invalid};
 use crate::apply::plan::before::{Before, Placed};
 use crate::catalog::CatalogRead;
@@ -165,13 +166,16 @@ fn is_current(read: &CatalogRead<'_>, file: FileId, placed: Placed) -> Result<bo
 
 /// To the top, or to a staged directory.
 fn leads_up(read: &CatalogRead<'_>, mut directory: FileId) -> Result<bool, StoreError> {
-    while directory != FileId::TOP {
+    for _ in 0..DEPTH_MAX {
+        if directory == FileId::TOP {
+            return Ok(true);
+        }
         match read.names(directory)?.first() {
             Some((parent, _)) => directory = *parent,
             None => return Ok(read.placed(directory)? == Some(Placed::Staged)),
         }
     }
-    Ok(true)
+    Ok(false)
 }
 
 fn hash_range(

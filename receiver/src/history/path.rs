@@ -11,7 +11,7 @@ use crate::mirror::Homing;
 use crate::store::StoreError;
 
 /// Deepest directory that a path is made for; beyond, the catalog is damaged.
-const DEPTH_MAX: usize = 4096;
+pub(super) const DEPTH_MAX: usize = 4096;
 
 /// Names of a path; empty ones (doubled or outer slashes) are left out.
 pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use everwrite_protocol::ids::{FileId, Name, SequenceNumber, Timestamp};
 use everwrite_protocol::wire::{Answer, Attributes, Kind, PAGE_ENTRIES_MAX, QueryError, TreeEntry};
 
-use super::path::{components, find};
+use super::path::{DEPTH_MAX, components, find};
 use super::{Answered, Session, invalid};
 use crate::apply::plan::before::Before;
 use crate::catalog::CatalogRead;
@@ -214,6 +214,10 @@ impl Alive<'_, '_> {
                 break *known;
             }
             chain.push(at);
+            // A damaged catalog may go round in a circle.
+            if chain.len() > DEPTH_MAX {
+                break false;
+            }
             match self.read.names(at)?.first() {
                 Some((parent, _)) => at = *parent,
                 None => break false,
