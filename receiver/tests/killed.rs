@@ -28,7 +28,7 @@ fn nothing_acknowledged_is_lost() {
     let mut in_between = 0;
     for round in 0..rounds {
         println!("round {round}");
-        let acknowledged = child::run_and_kill(directory.path(), &mut random);
+        let acknowledged = child::run_and_kill(directory.path(), &mut random, |_| {});
         in_between += u64::from(std::fs::read(&lock).unwrap() == [1]);
         checker.check(directory.path(), acknowledged, &mut random);
     }

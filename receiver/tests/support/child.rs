@@ -119,15 +119,20 @@ fn spawn(directory: &Path) -> Child {
 }
 
 /// Lets a child work until it acknowledged a few batches and a moment longer; tells the last one that
-/// it acknowledged.
-pub(crate) fn run_and_kill(directory: &Path, random: &mut Random) -> u64 {
+/// it acknowledged. `told` hears each of them at once.
+pub(crate) fn run_and_kill(
+    directory: &Path,
+    random: &mut Random,
+    told: impl Fn(u64) + Send + 'static,
+) -> u64 {
     let mut child = spawn(directory);
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let (told, lines_told) = mpsc::channel();
+    let (tell, lines_told) = mpsc::channel();
     let reader = std::thread::spawn(move || {
-        lines
-            .map_while(Result::ok)
-            .for_each(|line| drop(told.send(line)));
+        for line in lines.map_while(Result::ok) {
+            told(number(&line));
+            drop(tell.send(line));
+        }
     });
     let deadline = Instant::now() + LONG;
     let wait =
@@ -175,7 +180,13 @@ impl Checker {
     }
 
     /// Opens the store, finds everything acknowledged in it, mirror and history as they should be.
-    pub(crate) fn check(&mut self, directory: &Path, acknowledged: u64, random: &mut Random) {
+    /// Gives the last batch stored.
+    pub(crate) fn check(
+        &mut self,
+        directory: &Path,
+        acknowledged: u64,
+        random: &mut Random,
+    ) -> u64 {
         let store = open(directory);
         let stored = store.stored().0;
         assert!(
@@ -194,5 +205,6 @@ impl Checker {
             let at = random.below(stored + 1);
             compare::history(&store, at, &self.trees[at as usize]);
         }
+        stored
     }
 }

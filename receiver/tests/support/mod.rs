@@ -4,6 +4,7 @@
 
 pub(crate) mod child;
 pub(crate) mod compare;
+pub(crate) mod disk;
 pub(crate) mod generate;
 pub(crate) mod model;
 
