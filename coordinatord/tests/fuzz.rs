@@ -26,17 +26,21 @@ fn configured(root: &Path) -> Config {
 
 #[test]
 fn configurations() {
-    let uncommented: String = EXAMPLE.lines().filter(|line| !line.starts_with('#')).fold(
-        String::new(),
-        |text, line| text + line + "\n",
-    );
+    let uncommented: String = EXAMPLE
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .fold(String::new(), |text, line| text + line + "\n");
     let path = Path::new("/c.toml");
-    fuzz(("configuration", 10), &[uncommented.into_bytes()], |bytes| {
-        let text = String::from_utf8_lossy(bytes);
-        if let Err(error) = Config::parse(&text, path) {
-            assert!(!error.to_string().is_empty());
-        }
-    });
+    fuzz(
+        ("configuration", 10),
+        &[uncommented.into_bytes()],
+        |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            if let Err(error) = Config::parse(&text, path) {
+                assert!(!error.to_string().is_empty());
+            }
+        },
+    );
 }
 
 /// Whatever the rules are: the file with the rules can be read again, and the root itself stays.
