@@ -47,6 +47,13 @@ impl Writer {
         Self { child, words }
     }
 
+    /// The next thing that it says.
+    fn word(&mut self) -> String {
+        let mut line = String::new();
+        self.words.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
     /// What it said until its end.
     fn said(mut self) -> Vec<String> {
         let said = self.words.by_ref().lines().map(Result::unwrap).collect();
@@ -116,12 +123,13 @@ fn what_was_durable_survives_the_source() {
     let mut said = 0;
     for round in 0..ROUNDS {
         let ledger = format!("ledger-{round}");
-        let writer = Writer::start(&pair, &pair.tree.join(&ledger), u64::MAX >> 8);
+        let mut writer = Writer::start(&pair, &pair.tree.join(&ledger), u64::MAX >> 8);
+        let first = writer.word();
         pair.place.seed.moment(BLOW_MAX);
         kill_all(&mut pair, &writer);
-        let told: Vec<u64> = writer
-            .said()
+        let told: Vec<u64> = [first]
             .iter()
+            .chain(&writer.said())
             .filter_map(|word| word.parse().ok())
             .collect();
         if let Some(last) = told.last() {

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use harness::{DEADLINE, Pair, wait_for};
 use serde::Deserialize;
 
-use crate::scene::witnessed;
+use crate::scene::{witnessed, witnessed_with};
 
 /// Consistent points that a test waits for.
 const WANTED: usize = 12;
@@ -228,7 +228,10 @@ fn without_a_witness_nothing_is_claimed() {
 /// A checkpoint is worth a wait.
 #[test]
 fn a_checkpoint_under_load_is_consistent() {
-    let Some(pair) = witnessed("a_checkpoint_under_load_is_consistent", "") else {
+    // However slow the machine is that tests it.
+    let settings = "cuts.hold_ms_max = 1000\n";
+    let test = "a_checkpoint_under_load_is_consistent";
+    let Some(pair) = witnessed_with(test, settings, "") else {
         return;
     };
     let _writer = Writer::start(&pair, shimmed(&pair));

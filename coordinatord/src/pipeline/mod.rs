@@ -314,8 +314,13 @@ impl Pipeline {
         self.retry_at = None;
         self.state.hurry |= self.is_cut_late();
         match Round::run(&mut self.state, &self.tools, effort) {
-            Ok(outcome) => {
+            Ok(mut outcome) => {
                 self.failure = None;
+                // Now, before any hint that comes while the batch is proved.
+                if outcome.batch.is_some() {
+                    let findings = std::mem::take(&mut outcome.findings);
+                    self.account_for(findings, outcome.sequence);
+                }
                 Some(outcome)
             }
             Err(error) => {
@@ -374,7 +379,6 @@ impl Pipeline {
         });
         let sequence = batch.cut.sequence;
         self.cutting.sent(&batch.cut);
-        self.account_for(outcome.findings, sequence);
         let bytes = batch.bytes();
         self.under_way.push_back(UnderWay {
             sequence,

@@ -91,6 +91,8 @@ pub(super) struct Found {
     pub(super) areas: Vec<Area>,
     /// Those that can't be opened, and why.
     pub(super) missing: Vec<String>,
+    /// What it was looked for.
+    pub(super) roots: Vec<PathBuf>,
 }
 
 impl Found {
@@ -101,7 +103,10 @@ impl Found {
 
 /// Opens the roots and the mounts below them. May take long, where a file system does not answer.
 pub(super) fn areas_of(roots: &[PathBuf]) -> Found {
-    let mut found = Found::default();
+    let mut found = Found {
+        roots: roots.to_vec(),
+        ..Found::default()
+    };
     for root in roots {
         match root.canonicalize().and_then(|path| Area::open(&path)) {
             Ok(area) => found.areas.push(area),
@@ -148,7 +153,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (there, gone) = (home.path().join("there"), home.path().join("gone"));
         std::fs::create_dir(&there).unwrap();
-        let Found { areas, missing } = areas_of(&[there.clone(), gone.clone()]);
+        let Found { areas, missing, .. } = areas_of(&[there.clone(), gone.clone()]);
         assert_eq!(areas.len(), 1);
         assert_eq!(areas[0].path, there.canonicalize().unwrap());
         assert!(missing[0].starts_with(gone.to_str().unwrap()));

@@ -27,6 +27,11 @@ impl Looker {
         !std::mem::replace(&mut state.looking, true)
     }
 
+    /// Is it for these that was last asked?
+    pub(super) fn is_for(&self, roots: &[PathBuf]) -> bool {
+        self.state().wanted == roots
+    }
+
     /// Looks until what it has found is what is wanted by then, and hands that over.
     pub(super) fn look(&self, hand_over: impl FnOnce(Found)) {
         loop {

@@ -137,25 +137,20 @@ impl Witness {
         let _ = wait.await;
     }
 
-    /// How it stands.
+    /// How it stands. Not all is heard while roots have been added that are not watched yet.
     pub fn report(&self) -> WitnessReport {
         if !self.settings.enabled {
             return WitnessReport::off("turned off in the settings ([witness] enabled)");
         }
-        self.report
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut report = report.clone();
+        report.hears_all &= self.looker.is_for(&report.roots);
+        report
     }
 
     /// Is whatever changes below any root heard?
     pub fn hears_all(&self) -> bool {
-        self.settings.enabled
-            && self
-                .report
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .hears_all
+        self.report().hears_all
     }
 
     fn order(&self, order: Order) {

@@ -1,5 +1,7 @@
 //! How the witness stands, for people and for barriers.
 
+use std::path::PathBuf;
+
 use everwrite_protocol::control::{EbpfCapture, NamesCapture};
 
 /// Shared by the witness's thread and whoever asks.
@@ -11,6 +13,8 @@ pub struct WitnessReport {
     pub names: NamesCapture,
     /// Whatever changes below any root is heard: only what is not known to be lost has to be looked for.
     pub hears_all: bool,
+    /// The roots that this is about: those that were protected a moment ago.
+    pub roots: Vec<PathBuf>,
     /// File systems (`st_dev`) on which nothing tells of stores into mapped files.
     pub silent_stores: Vec<u64>,
 }
@@ -51,6 +55,7 @@ impl WitnessReport {
                 overflows: 0,
             },
             hears_all: false,
+            roots: Vec::new(),
             silent_stores: Vec::new(),
         }
     }

@@ -4,6 +4,7 @@
 //! always among the same hints.
 
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,8 @@ pub(super) struct Watch {
     names: Result<NameWatch, String>,
     /// Roots that are not there, and why.
     missing: Vec<String>,
+    /// The roots that all this is about.
+    roots: Vec<PathBuf>,
     /// Areas on which names are not heard, and why.
     deaf: Vec<String>,
     /// Events that are too young to be told.
@@ -88,6 +91,7 @@ impl Watch {
             tracer_state: OFF,
             names: Err(String::new()),
             missing: Vec::new(),
+            roots: Vec::new(),
             deaf: Vec::new(),
             young: Vec::new(),
             barriers: Vec::new(),
@@ -129,8 +133,9 @@ impl Watch {
     }
 
     /// Watches these areas from now on. Nothing happens when they are as they were.
-    fn watch(&mut self, Found { areas, missing }: Found, now: Instant) {
-        self.missing = missing;
+    fn watch(&mut self, found: Found, now: Instant) {
+        let Found { areas, .. } = found;
+        (self.missing, self.roots) = (found.missing, found.roots);
         if are_the_same(&areas, &self.hearing.areas) {
             return;
         }
@@ -335,6 +340,7 @@ impl Watch {
             .iter()
             .filter(|area| !area.tells_of_stores());
         report.silent_stores = silent.map(|area| area.inode.device).collect();
+        report.roots.clone_from(&self.roots);
         report.hears_all = watching
             && self.tracer.as_ref().is_ok_and(Tracer::tells_of_stores)
             && self.deaf.is_empty()

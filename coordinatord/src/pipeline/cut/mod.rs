@@ -44,6 +44,8 @@ use crate::round::{Effort, Outcome};
 const QUIET_PATIENCE: Duration = Duration::from_millis(5);
 /// A batch waits so long for its proof at most.
 const PROOF_TIME: Duration = Duration::from_millis(20);
+/// Attempts in vain after which a checkpoint is made of what there is.
+const CHECKPOINT_RETRIES: u32 = 3;
 /// Rounds of one attempt.
 const ROUNDS_MAX: u32 = 4;
 
@@ -99,6 +101,8 @@ pub(super) struct Cutting {
     phase: Phase,
     /// Number of the barrier that is waited for; older ones mean nothing.
     asked: u64,
+    /// Attempts in vain for the checkpoint that is waited for.
+    in_vain: u32,
     figures: Figures,
 }
 
@@ -109,6 +113,7 @@ impl Cutting {
             hold_max: settings.hold_max,
             phase: Phase::Idle,
             asked: 0,
+            in_vain: 0,
             figures: Figures::default(),
         }
     }
@@ -317,11 +322,21 @@ impl Pipeline {
             Some(why) => Worth::fuzzy(why),
         };
         self.tried(proof.hold, proven);
+        let last = !self.tries_again_for_checkpoint(proven);
         match proof.batch {
-            Some((outcome, made)) => drop(self.send_cut(outcome, made, worth, true)),
+            Some((outcome, made)) => drop(self.send_cut(outcome, made, worth, last)),
+            None if !last => {}
             None if proven || self.wants_checkpoint() => drop(self.send_empty(worth)),
             None => {}
         }
+    }
+
+    /// A checkpoint that is asked for is worth some more attempts.
+    fn tries_again_for_checkpoint(&mut self, proven: bool) -> bool {
+        let again =
+            !proven && self.awaits_checkpoint() && self.cutting.in_vain < CHECKPOINT_RETRIES;
+        self.cutting.in_vain = if again { self.cutting.in_vain + 1 } else { 0 };
+        again
     }
 
     /// Programs go on.

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 const HOLD_SHARE: u32 = 64;
 /// After that many shortest intervals without a batch nothing goes on that would have to wait.
 const BUSY_INTERVALS: u32 = 4;
+/// What is put off is looked at after two seconds at most. So it takes more than one thing that is put off to
+/// make a point later than this.
+const LATE: Duration = Duration::from_secs(3);
 /// A point that is late is hurried for so long, and then not again for `PATIENCE_SHARE` times as long.
 const PATIENCE_SHARE: u32 = 10;
 
@@ -106,7 +109,7 @@ impl CutPace {
     /// Has there been no consistent point for so long that nothing may be put off? What rests would keep
     /// every point from being one.
     pub(super) fn hurries(&mut self, now: Instant) -> bool {
-        let late = |since: Instant| now.duration_since(since) >= self.longest;
+        let late = |since: Instant| now.duration_since(since) >= self.longest.max(LATE);
         let again = self.hurry.is_none_or(|(_, again)| now >= again);
         if again && self.unproven_since.is_some_and(late) {
             let again = now + self.longest.saturating_mul(PATIENCE_SHARE);
@@ -194,7 +197,7 @@ mod tests {
             .map(|tenth| tenth * 100)
             .filter(|ms| pace.hurries(at(*ms)))
             .collect();
-        assert_eq!(hurried.first(), Some(&1000));
+        assert_eq!(hurried.first(), Some(&3000));
         assert_eq!(
             hurried.len(),
             30,
