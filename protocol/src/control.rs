@@ -112,6 +112,12 @@ pub struct RootStatus {
     pub recovery_point_kind: Option<String>,
     /// When it was cut.
     pub stored_at: Option<Timestamp>,
+    /// Last stored recovery point that is crash-consistent.
+    #[serde(default)]
+    pub consistent_point: Option<SequenceNumber>,
+    /// When it was cut.
+    #[serde(default)]
+    pub consistent_at: Option<Timestamp>,
     /// Changes that the scan found and nobody had announced.
     pub misses: u64,
     /// Unprotected since then, while the switch is off.

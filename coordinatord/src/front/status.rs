@@ -141,6 +141,8 @@ fn silent_root(root: &Root) -> RootStatus {
         backlog_files: 0,
         recovery_point: None,
         recovery_point_kind: None,
+        consistent_point: None,
+        consistent_at: None,
         stored_at: None,
         misses: 0,
         unprotected_since: None,

@@ -201,6 +201,12 @@ impl Pipeline {
             .is_some_and(|point| point.sequence <= sequence)
         {
             self.stored_point = self.cuts.pop_front();
+            let consistent = self
+                .stored_point
+                .as_ref()
+                .filter(|point| point.kind.is_consistent());
+            let consistent = consistent.map(|point| (point.sequence, point.time));
+            self.consistent_point = consistent.or(self.consistent_point);
         }
         if let Err(error) = self.state.index.mark_stored(sequence) {
             self.failure = Some(format!("{error:#}"));

@@ -173,6 +173,8 @@ pub struct Pipeline {
     reconciles: Vec<(u64, oneshot::Sender<Result<ReconcileAnswer, ApiError>>)>,
     switch_on: bool,
     stored_point: Option<Point>,
+    /// Number and time of the last one that is crash-consistent.
+    consistent_point: Option<(SequenceNumber, Timestamp)>,
     /// Batches under way.
     cuts: VecDeque<Point>,
     /// A scan has listed everything; it ends when the hints of its time have been applied.
@@ -456,6 +458,7 @@ impl Pipeline {
             reconciles: Vec::new(),
             switch_on: parts.switch_on,
             stored_point: None,
+            consistent_point: None,
             cuts: VecDeque::new(),
             scan_listed: None,
             wants_closing_cut: false,

@@ -125,6 +125,8 @@ impl Pipeline {
                 .stored_point
                 .as_ref()
                 .map(|point| point.kind.name().to_owned()),
+            consistent_point: self.consistent_point.map(|point| point.0),
+            consistent_at: self.consistent_point.map(|point| point.1),
             stored_at: self.stored_point.as_ref().map(|point| point.time),
             misses: self.account.changes.missed,
             unprotected_since: None,

@@ -23,6 +23,9 @@ pub(crate) struct Points {
     /// Only checkpoints, however old.
     #[arg(long)]
     checkpoints: bool,
+    /// Only crash-consistent ones: states that the disk really had.
+    #[arg(long)]
+    consistent: bool,
 }
 
 impl Points {
@@ -56,7 +59,10 @@ impl Points {
             };
             let Some(last) = points.last() else { break };
             before = Some(last.sequence);
-            let wanted = |point: &Point| !self.checkpoints || point.checkpoint.is_some();
+            let wanted = |point: &Point| {
+                (!self.checkpoints || point.checkpoint.is_some())
+                    && (!self.consistent || point.kind.is_consistent())
+            };
             kept.extend(points.into_iter().filter(wanted));
         }
         kept.truncate(self.limit as usize);

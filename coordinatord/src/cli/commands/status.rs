@@ -107,6 +107,7 @@ fn root_lines(root: &RootStatus, now: Timestamp) -> String {
         shown::count(root.backlog_files)
     ));
     lines.push(format!("  recovery point {}", recovery_point(root, now)));
+    lines.extend(consistent_point(root, now));
     let scanning = match root.scan_files {
         0 => String::new(),
         files => format!("   scan has looked at {}", shown::count(files)),
@@ -115,6 +116,20 @@ fn root_lines(root: &RootStatus, now: Timestamp) -> String {
     lines.push(format!("  files {files}   misses {misses}{scanning}"));
     lines.extend(unreadable_lines(root));
     lines.join("\n")
+}
+
+/// The last crash-consistent point, where that is not the last of all.
+fn consistent_point(root: &RootStatus, now: Timestamp) -> Option<String> {
+    let (point, at) = (root.consistent_point?, root.consistent_at?);
+    let older = root.recovery_point != Some(point);
+    older.then(|| {
+        format!(
+            "  last crash-consistent @{}, cut {} ({})",
+            point.0,
+            shown::time(at),
+            shown::ago(at, now)
+        )
+    })
 }
 
 fn recovery_point(root: &RootStatus, now: Timestamp) -> String {
@@ -231,6 +246,8 @@ mod tests {
             backlog_files: 0,
             recovery_point: Some(SequenceNumber(7)),
             recovery_point_kind: Some("fuzzy".to_owned()),
+            consistent_point: Some(SequenceNumber(5)),
+            consistent_at: Some(Timestamp(0)),
             stored_at: Some(Timestamp(0)),
             misses: 0,
             unprotected_since: None,
@@ -289,6 +306,7 @@ mod tests {
             "home  /home/ann → attic  CONTINUOUS",
             "lag 12 ms",
             "@7 fuzzy",
+            "last crash-consistent @5",
             "2.0 s ago",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
