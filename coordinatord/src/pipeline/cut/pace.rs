@@ -86,14 +86,12 @@ impl CutPace {
         let fair = attempt
             .held
             .map_or(shortest, |held| held.saturating_mul(HOLD_SHARE));
-        self.rest = match attempt {
-            Attempt {
-                proven: false,
-                held: Some(_),
-            } => fair.max(self.rest * 2),
-            _ => fair,
-        }
-        .clamp(shortest, longest);
+        let rest = if attempt.proven {
+            fair
+        } else {
+            fair.max(self.rest * 2)
+        };
+        self.rest = rest.clamp(shortest, longest);
         self.tried = Some(now);
     }
 
@@ -157,7 +155,12 @@ mod tests {
                 proven: false,
             },
         );
+        assert_eq!(pace.due(now), now + 1000 * MS, "nothing was proved");
+        let free = |proven| Attempt { held: None, proven };
+        pace.tried(now, free(true));
         assert_eq!(pace.due(now), now + 50 * MS);
+        pace.tried(now, free(false));
+        assert_eq!(pace.due(now), now + 100 * MS, "its batch waited in vain");
     }
 
     #[test]
