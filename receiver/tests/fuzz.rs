@@ -1,18 +1,16 @@
 //! Everything that the receiver reads and did not just write itself, mutated: frames from the line, the
-//! log after a crash, rows of the catalog, pairing codes, the list of peers, times.
+//! log after a crash, pairing codes, the list of peers, times.
 
 #[path = "../../protocol/tests/fuzzing/mod.rs"]
 mod fuzzing;
 mod support;
 
-use std::cell::RefCell;
 use std::path::Path;
 
 use everwrite_protocol::codec;
-use everwrite_protocol::ids::{FileId, SequenceNumber, SourceId};
+use everwrite_protocol::ids::{SequenceNumber, SourceId};
+use everwrite_protocol::wire::Part;
 use everwrite_protocol::wire::frame::{FrameType, HEADER_BYTES};
-use everwrite_protocol::wire::{Answer, Part, Query, QueryError};
-use everwrite_receiver::history::Reader;
 use everwrite_receiver::log::{
     LogPosition, Preimages, Recovered, Segments, StoredCut, WindowMark, recover,
 };
@@ -21,8 +19,6 @@ use everwrite_receiver::pairing::{PairingCode, Registrar};
 use everwrite_receiver::store::StoreError;
 use everwrite_receiver::time_expression;
 use everwrite_receiver::transport::{Frame, read_frame, write_frame};
-use rusqlite::Connection;
-use rusqlite::types::Value;
 use support::{SOURCE, catch_up, child::Batches, open, scratch, send};
 
 fn fuzz(name: (&str, u64), samples: &[Vec<u8>], target: impl Fn(&[u8])) {
@@ -204,113 +200,4 @@ fn records_of_the_log() {
         let _ = codec::decode::<WindowMark>(bytes);
         let _ = codec::decode::<Preimages>(bytes);
     });
-}
-
-/// One value of the catalog after the other is another than it should be.
-#[test]
-fn values_of_the_catalog() {
-    let directory = scratch();
-    let layout = filled(directory.path());
-    let reader = Reader::open(&layout).unwrap();
-    let database = Connection::open(layout.catalog()).unwrap();
-    let columns = columns(&database);
-    let samples: Vec<Vec<u8>> = columns
-        .iter()
-        .map(|at| bytes_of(&value(&database, at)))
-        .collect();
-    let next = RefCell::new(columns.iter().cycle());
-    fuzz(("catalog_value", 100), &samples, |bytes| {
-        let column = next.borrow_mut().next().unwrap();
-        let good = value(&database, column);
-        let spoilt = like(&good, bytes);
-        replace(&database, column, &good, &spoilt);
-        questions()
-            .iter()
-            .for_each(|query| fine(&reader.answer(query).0));
-        replace(&database, column, &spoilt, &good);
-    });
-}
-
-/// A column with its table.
-type Column = (String, String);
-
-fn columns(database: &Connection) -> Vec<Column> {
-    let sql = "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c
-               WHERE m.type = 'table'";
-    let mut statement = database.prepare(sql).unwrap();
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
-    rows.unwrap().map(Result::unwrap).collect()
-}
-
-/// Some value of a column.
-fn value(database: &Connection, (table, column): &Column) -> Value {
-    let sql = format!("SELECT \"{column}\" FROM \"{table}\" ORDER BY random() LIMIT 1");
-    database
-        .query_row(&sql, [], |row| row.get(0))
-        .unwrap_or(Value::Null)
-}
-
-fn replace(database: &Connection, (table, column): &Column, old: &Value, new: &Value) {
-    let sql =
-        format!("UPDATE OR IGNORE \"{table}\" SET \"{column}\" = ?2 WHERE \"{column}\" IS ?1");
-    // A constraint may keep the good one.
-    let _ = database.execute(&sql, [old, new]);
-}
-
-fn bytes_of(value: &Value) -> Vec<u8> {
-    match value {
-        Value::Blob(bytes) => bytes.clone(),
-        Value::Text(text) => text.clone().into_bytes(),
-        Value::Integer(number) => number.to_le_bytes().to_vec(),
-        Value::Real(_) | Value::Null => vec![0; 8],
-    }
-}
-
-/// A value of the same kind.
-fn like(value: &Value, bytes: &[u8]) -> Value {
-    match value {
-        Value::Blob(_) => Value::Blob(bytes.to_vec()),
-        Value::Text(_) => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
-        _ => {
-            let mut number = [0; 8];
-            let length = bytes.len().min(8);
-            number[..length].copy_from_slice(&bytes[..length]);
-            Value::Integer(i64::from_le_bytes(number))
-        }
-    }
-}
-
-fn questions() -> Vec<Query> {
-    let (at, path) = (SequenceNumber(7), Vec::new());
-    let mut questions = vec![
-        Query::Tree { cursor: None },
-        Query::Points {
-            before: None,
-            limit: 100,
-        },
-        Query::List {
-            path: path.clone(),
-            at,
-            after: None,
-        },
-        Query::Log {
-            path: path.clone(),
-            before: None,
-            limit: 100,
-        },
-        Query::Deleted { path, limit: 100 },
-    ];
-    questions.extend((1..6).map(|file| Query::Read {
-        file: FileId(file),
-        at,
-        offset: 0,
-    }));
-    questions
-}
-
-/// An answer, or why there is none: not a panic that was caught.
-fn fine(answer: &Answer) {
-    if let Answer::Failed(QueryError::Store(error)) = answer {
-        assert!(!error.contains("internal error"), "{error}");
-    }
 }
