@@ -327,8 +327,9 @@ pub(crate) enum Then {
     Mapped(mapping::Mapped),
     /// These mappings have gone.
     Unmapped(mapping::Unmapped),
-    /// What was written before is durable here; maybe it has to be so at the receiver, too.
-    Synced,
+    /// What was written before to what this descriptor means is durable here; maybe it has to be so at the
+    /// receiver, too.
+    Synced(c_int),
     /// The call was thought to fail. If it did not, something changed that was not announced.
     Unexpected {
         opens: bool,
@@ -414,7 +415,7 @@ pub(crate) fn before(call: Call, words: Arguments<'_>, pending: &mut Pending) {
         Call::WriteState => pending.then = Then::Asked(words.memory(0)),
         Call::Sync => {
             content::change(words.int(0), Change::SYNC, pending);
-            pending.then = Then::Synced;
+            pending.then = Then::Synced(words.int(0));
         }
         Call::SyncRange => content::change(words.int(0), Change::SYNC, pending),
         Call::Map => mapping::map(
@@ -562,7 +563,7 @@ pub(crate) fn after(pending: &Pending, result: isize) {
         Then::Mapped(ref mapped) => mapping::after(mapped, result),
         Then::Unmapped(unmapped) => mapping::after_unmap(unmapped, result),
         Then::Unexpected { opens } => names::after_unexpected(opens, result),
-        Then::Begun(_) | Then::Asked(_) | Then::Listed(_) | Then::Synced | Then::Nothing => {}
+        Then::Begun(_) | Then::Asked(_) | Then::Listed(_) | Then::Synced(_) | Then::Nothing => {}
     }
     match &pending.change {
         Announced::Nothing => {}

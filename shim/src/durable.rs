@@ -5,6 +5,7 @@
 //! raises the number of calls that ask; the coordinator, which reads that number before it reads the
 //! slots, answers by raising the other. In between the program sleeps, with a limit.
 
+use core::ffi::c_int;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use everwrite_protocol::local::{DURABLE_MS_MAX, PolicyPage};
@@ -23,21 +24,32 @@ const LOOK_NS: u64 = 1_000_000_000;
 /// not stored what it covers. Waits for that.
 #[inline(always)]
 pub(crate) fn is_refused(pending: &Pending) -> bool {
-    matches!(
-        (pending.then, &pending.change),
-        (Then::Synced, Announced::Range(_))
-    ) && waits_in_vain()
+    match (pending.then, &pending.change) {
+        (Then::Synced(_), Announced::Range(_)) => waits_in_vain(None),
+        // Of a directory nothing was announced: its names were, one by one.
+        (Then::Synced(file), _) => waits_in_vain(Some(file)),
+        _ => false,
+    }
+}
+
+/// Is it a directory that may be protected? What is a file was found to be none.
+fn is_directory(page: &PolicyPage, descriptor: c_int) -> bool {
+    kernel::descriptor_status(descriptor)
+        .is_ok_and(|status| status.is_directory() && policy::watches(page, status.device))
 }
 
 #[cold]
 #[inline(never)]
-fn waits_in_vain() -> bool {
+fn waits_in_vain(directory: Option<c_int>) -> bool {
     let Some(page) = policy::active() else {
         return false;
     };
     let limit_ms = u64::from(page.durable_ms_max.load(Relaxed)).min(DURABLE_MS_MAX);
     let limit_ns = limit_ms.saturating_mul(NS_PER_MS);
     if limit_ns == 0 || !process::may_make_calls() {
+        return false;
+    }
+    if directory.is_some_and(|directory| !is_directory(page, directory)) {
         return false;
     }
     let stored = attach::lane(page).is_ok_and(|lane| is_stored(page, lane, limit_ns));

@@ -47,6 +47,7 @@ pub(crate) const O_TMPFILE_BIT: c_int = 0o20000000;
 pub(crate) use crate::arch::O_NOFOLLOW;
 const S_IFMT: u32 = 0o170000;
 const S_IFREG: u32 = 0o100000;
+const S_IFDIR: u32 = 0o040000;
 const S_IFLNK: u32 = 0o120000;
 
 pub(crate) const PROT_READ: usize = 1;
@@ -121,6 +122,10 @@ pub(crate) struct Status {
 impl Status {
     pub(crate) fn is_regular(&self) -> bool {
         self.mode & S_IFMT == S_IFREG
+    }
+
+    pub(crate) fn is_directory(&self) -> bool {
+        self.mode & S_IFMT == S_IFDIR
     }
 
     pub(crate) fn is_link(&self) -> bool {
