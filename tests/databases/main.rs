@@ -6,10 +6,13 @@
 //! restores them, has each judged, and counts. What is judged: plain files that programs write in an order
 //! that they rely on ([`order`]), SQLite in all its journal modes ([`sqlite`]), PostgreSQL ([`postgresql`]).
 //!
+//! And what a root with `--durable-fsync` has at the receiver when all of its source is killed at once ([`durable`]).
+//!
 //! `EVERWRITE_DATABASES=1` has more points judged; `EVERWRITE_FUZZY=1` judges those, too, that claim nothing,
 //! and shows how many of them are bad.
 
 mod cluster;
+mod durable;
 mod judgement;
 mod notes;
 mod order;

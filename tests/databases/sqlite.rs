@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use harness::run;
+use harness::{Pair, run};
 
 use crate::judgement::{Samples, Verdict, assert_good};
 use crate::notes::{Id, Notes};
-use crate::scene::{Load, Scene, at_length};
+use crate::scene::{Load, Scene, at_length, wall_clock};
 
+const DATABASE: &str = "bank.db";
 const WRITER: &str = include_str!("sqlite_writer.py");
 /// One writer each. What a commit promises about power failures is no matter: it has been written.
 const SYNCHRONOUS: [&str; 4] = ["OFF", "NORMAL", "FULL", "EXTRA"];
@@ -34,24 +35,27 @@ const CHECKS: &str = "
     SELECT 'torn', writer, number, count(*), parts FROM ledger GROUP BY writer, number HAVING count(*) <> max(parts);";
 const TRANSACTIONS: &str = "SELECT DISTINCT writer, number FROM ledger";
 
-/// The answer of the database in `tree`; an error where it does not open.
-fn ask(tree: &Path, sql: &str) -> Result<String, String> {
+/// The answer of a database; an error where it does not open.
+fn ask(database: &Path, sql: &str) -> Result<String, String> {
     let mut command = Command::new("sqlite3");
-    let answer = run(command
-        .args(["-bail", "-separator", " ", "bank.db", sql])
-        .current_dir(tree));
+    command.args(["-bail", "-separator", " "]).arg(database);
+    let answer = run(command.arg(sql));
     match answer.code {
         Some(0) => Ok(answer.text()),
         _ => Err(answer.stderr),
     }
 }
 
-fn judge(tree: &Path, notes: &Notes, time: i64) -> Verdict {
-    let wrong = ask(tree, CHECKS)?;
+/// Is a restored database what it was at that time?
+pub(crate) fn judge(database: &Path, notes: &Notes, time: i64) -> Verdict {
+    let wrong = ask(database, CHECKS)?;
     if !wrong.is_empty() {
         return Err(wrong);
     }
-    let present: BTreeSet<Id> = ask(tree, TRANSACTIONS)?.lines().map(transaction).collect();
+    let present: BTreeSet<Id> = ask(database, TRANSACTIONS)?
+        .lines()
+        .map(transaction)
+        .collect();
     notes.judge(time, &present)
 }
 
@@ -61,27 +65,51 @@ fn transaction(line: &str) -> Id {
     (number_of(writer), number_of(number))
 }
 
+/// Makes a database with accounts, and an empty ledger.
+pub(crate) fn make(database: &Path, journal: &str) {
+    ask(database, SCHEMA).expect("make a database");
+    let mode = format!("PRAGMA journal_mode = {journal}");
+    ask(database, &mode).expect("set the journal's mode");
+}
+
+/// What one writer does.
+#[derive(Clone, Copy)]
+pub(crate) struct Work<'a> {
+    pub(crate) database: &'a str,
+    pub(crate) writer: u64,
+    pub(crate) journal: &'a str,
+    pub(crate) synchronous: &'a str,
+    pub(crate) load: Load,
+}
+
+impl Work<'_> {
+    /// The program, in the pair's tree and under the shim; it notes what it did in that file.
+    pub(crate) fn command(&self, pair: &Pair, notes: &Path) -> Command {
+        let numbers = [self.writer, self.load.seconds.into()].map(|number| number.to_string());
+        let chance = [pair.place.seed.next(), self.load.rest_ms.into()];
+        let mut command = pair.source.command();
+        command.args(["run", "--", "python3", "-c", WRITER, self.database]);
+        command.arg(notes).args(numbers);
+        command.args([self.journal, self.synchronous]);
+        command.args(chance.map(|number| number.to_string()));
+        command.current_dir(&pair.tree);
+        command
+    }
+}
+
 fn load(test: &'static str, journal: &'static str) {
-    let scene = Scene::new(|tree| {
-        ask(tree, SCHEMA).expect("make the database");
-        ask(tree, &format!("PRAGMA journal_mode = {journal}")).expect("set the journal's mode");
-    });
+    let scene = Scene::new(|tree| make(&tree.join(DATABASE), journal));
     let wanted = Load::wanted();
-    let seed = scene.pair.place.seed.next();
     let writers = || (0..).zip(SYNCHRONOUS);
     let command = |(writer, synchronous): (u64, &str)| {
-        let notes = scene.notes_of(writer).display().to_string();
-        let arguments = [
-            "bank.db".to_owned(),
-            notes,
-            writer.to_string(),
-            wanted.seconds.to_string(),
-            journal.to_owned(),
-            synchronous.to_owned(),
-            seed.to_string(),
-            wanted.rest_ms.to_string(),
-        ];
-        scene.python(WRITER, &arguments)
+        let work = Work {
+            database: DATABASE,
+            writer,
+            journal,
+            synchronous,
+            load: wanted,
+        };
+        work.command(&scene.pair, &scene.notes_of(writer))
     };
     let points = scene.points_during(writers().map(command).collect());
     let mut notes = Notes::default();
@@ -93,10 +121,10 @@ fn load(test: &'static str, journal: &'static str) {
         seconds: wanted.seconds,
     };
     assert_good(&scene.pair, &points, samples, |tree, point| {
-        judge(tree, &notes, point.time())
+        judge(&tree.join(DATABASE), &notes, point.time())
     });
-    let end = scene.pair.tree.clone();
-    judge(&end, &notes, crate::scene::wall_clock()).expect("the source itself is right");
+    let end = scene.pair.tree.join(DATABASE);
+    judge(&end, &notes, wall_clock()).expect("the source itself is right");
 }
 
 #[test]

@@ -4,7 +4,7 @@ sqlite_writer.py DATABASE NOTES WRITER SECONDS JOURNAL SYNCHRONOUS SEED REST
 
 Between transactions it rests for up to REST milliseconds.
 """
-import random, sqlite3, sys, time
+import os, random, sqlite3, sys, time
 
 database, notes, writer, seconds, journal, synchronous, seed, rest = sys.argv[1:]
 writer, end, chance = int(writer), time.time() + float(seconds), random.Random(f"{seed} {writer}")
@@ -27,7 +27,8 @@ def transfer(number, part, parts):
     )
 
 
-number, lines = 0, []
+# Line by line: the writer may be killed.
+file, number = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 0
 while time.time() < end:
     number += 1
     parts = 60 if number % 23 == 0 else 1
@@ -36,7 +37,5 @@ while time.time() < end:
     for part in range(parts):
         transfer(number, part, parts)
     connection.execute("COMMIT")
-    lines.append(f"{number} {began} {time.time_ns()}\n")
+    os.write(file, f"{number} {began} {time.time_ns()}\n".encode())
     time.sleep(chance.random() * float(rest) / 1000)
-with open(notes, "w") as file:
-    file.writelines(lines)
