@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -201,11 +203,28 @@ impl Served {
         rustix::mount::mount("disk", at, "fuse", flags, &*options)?;
         let disk = disk.clone();
         let server = std::thread::spawn(move || serve(&device, &disk));
+        guard(at)?;
         Ok(Self {
             at: at.to_owned(),
             server: Some(server),
         })
     }
+}
+
+/// A process that is killed while its own threads wait for the disk it serves would never end: another
+/// one waits for that, and has the kernel give the disk up.
+fn guard(at: &Path) -> std::io::Result<()> {
+    const WAIT: &str = "while s=$(cut -d' ' -f3 /proc/$0/stat) && [ $s != Z ]; do sleep 1; done
+        mount -t fusectl none /sys/fs/fuse/connections
+        echo 1 > /sys/fs/fuse/connections/$1/abort";
+    let connection = rustix::fs::minor(std::fs::metadata(at)?.dev());
+    let mut guard = Command::new("setsid");
+    guard.args(["sh", "-c", WAIT]);
+    guard.args([std::process::id().to_string(), connection.to_string()]);
+    let silent = [Stdio::null(), Stdio::null(), Stdio::null()];
+    let [input, output, errors] = silent;
+    guard.stdin(input).stdout(output).stderr(errors).spawn()?;
+    Ok(())
 }
 
 impl Drop for Served {
