@@ -18,6 +18,8 @@ use crate::pipeline::{Event, Passed, Request};
 
 /// Exit code of the command line: a negative answer.
 const NEGATIVE: u8 = 1;
+/// Longest name of a checkpoint that receivers take.
+const CHECKPOINT_BYTES_MAX: usize = 255;
 /// Exit code of the command line: usage.
 const USAGE: u8 = 2;
 
@@ -193,6 +195,15 @@ impl Front {
                 "the switch is off: changes are not captured, so there is nothing to wait for",
                 "turn it on: everwrite on",
             )));
+            return;
+        }
+        let name = request.checkpoint.as_ref();
+        if name.is_some_and(|name| name.len() > CHECKPOINT_BYTES_MAX) {
+            let _ = reply.send(Err(ApiError {
+                error: "the checkpoint's name has more than 255 bytes".to_owned(),
+                hint: "choose a shorter one".to_owned(),
+                exit: USAGE,
+            }));
             return;
         }
         let started = Instant::now();

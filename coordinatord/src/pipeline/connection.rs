@@ -44,9 +44,12 @@ impl Pipeline {
                 self.connection.connected = true;
                 self.connection.error.clear();
                 self.connection.stalled = None;
+                // It may be another one, or mended.
+                self.connection.rejected = None;
                 self.connection.window_bytes = window_bytes.min(WINDOW_BYTES_MAX);
                 self.agree(stored);
-                self.applied(applied);
+                // One that was set back has applied less than it said before.
+                self.connection.applied = applied;
             }
             UplinkEvent::Disconnected { error } => {
                 self.connection.connected = false;
