@@ -65,7 +65,7 @@ if [ -n "$postgresql" ]; then
     echo "$with $without $(cut_figure consistent) $(cut_figure hold_us_p99)"
   done | awk '{ printf "%.3f %d %d %d %d\n", $1 / $2, $1, $2, $3, $4 }' | sort -n >"$place/tps"
   figure "transactions per second, with / without" "$(awk 'NR == 3 { printf "median ratio %s (%d and %d)", $1, $2, $3 }' "$place/tps")"
-  figure "consistent points in 6 s; hold p99" "$(awk '{ printf "%s%d (%d us)", NR > 1 ? ", " : "", $4, $5 }' "$place/tps")"
+  figure "consistent points in 6 s; hold p99" "$(awk '{ printf "%s%d (%d us)", (NR > 1 ? ", " : ""), $4, $5 }' "$place/tps")"
   in_postgres 'pg_ctl -D data -m fast -w stop >/dev/null'
 fi
 
