@@ -13,6 +13,8 @@ use everwrite_protocol::local::{DURABLE_MS_MAX, PolicyPage};
 use crate::attach::{self, Lane};
 use crate::call::{Announced, Pending, Then};
 use crate::names::errno_place;
+use crate::outside::{self, Opened};
+use crate::range::{Change, File};
 use crate::{kernel, policy, process, range};
 
 const EIO: i32 = 5;
@@ -32,10 +34,20 @@ pub(crate) fn is_refused(pending: &Pending) -> bool {
     }
 }
 
-/// Is it a directory that may be protected? What is a file was found to be none.
-fn is_directory(page: &PolicyPage, descriptor: c_int) -> bool {
-    kernel::descriptor_status(descriptor)
-        .is_ok_and(|status| status.is_directory() && policy::watches(page, status.device))
+/// Says which directory it is that is made durable. False when it is none that may be protected. (What is a
+/// file was found to be none.)
+fn tell_directory(page: &PolicyPage, descriptor: c_int) -> bool {
+    let Ok(status) = kernel::descriptor_status(descriptor) else {
+        return false;
+    };
+    let file = File::of(&status);
+    let protected = status.is_directory()
+        && policy::watches(page, status.device)
+        && !outside::is_directory(page, file.inode, || Some(Opened::Already(descriptor)));
+    if protected {
+        range::tell(page, file, Change::SYNC);
+    }
+    protected
 }
 
 #[cold]
@@ -49,7 +61,7 @@ fn waits_in_vain(directory: Option<c_int>) -> bool {
     if limit_ns == 0 || !process::may_make_calls() {
         return false;
     }
-    if directory.is_some_and(|directory| !is_directory(page, directory)) {
+    if directory.is_some_and(|directory| !tell_directory(page, directory)) {
         return false;
     }
     let stored = attach::lane(page).is_ok_and(|lane| is_stored(page, lane, limit_ns));

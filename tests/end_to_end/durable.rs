@@ -20,11 +20,13 @@ const WRITER: &str = r#"
 import ctypes, os, sys
 libc = ctypes.CDLL(None)
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+directory = os.open(os.path.dirname(sys.argv[1]), os.O_RDONLY)
 ways = [os.fsync, os.fdatasync, lambda fd: libc.syscall(74, fd)] if os.uname().machine == "x86_64" else [os.fsync]
 for number in range(int(sys.argv[2])):
     os.write(fd, b"%08d\n" % number)
     try:
         ways[number % len(ways)](fd)
+        os.fsync(directory)
         print(number, flush=True)
     except OSError as error:
         print(error.strerror, flush=True)
