@@ -21,7 +21,7 @@ use support::disk::{Disk, Event, Image, Served, after_power_loss};
 const DISK_BYTES: u64 = 96 << 20;
 /// How many times the power goes, as far as there is time for it; by this variable, so many in any case.
 const LOSSES: (&str, u64) = ("EVERWRITE_POWER_LOSSES", 1000);
-const TIME: Duration = Duration::from_secs(30);
+const TIME: Duration = Duration::from_secs(12);
 /// Instants of one run.
 const INSTANTS: u64 = 20;
 /// Set for the test within mounts of its own.

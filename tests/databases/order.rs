@@ -120,7 +120,7 @@ fn what_was_written_later_is_not_there_without_what_was_before() {
     (0..WRITERS).for_each(|writer| notes.add(writer, &scene.notes_of(writer)));
     let samples = Samples {
         test: "order",
-        count: if at_length() { 100 } else { 25 },
+        count: if at_length() { 100 } else { 15 },
         seconds: load.seconds,
     };
     assert_good(&scene.pair, &points, samples, |tree, point| {

@@ -117,7 +117,7 @@ fn load(test: &'static str, journal: &'static str) {
     assert!(notes.len() > 100, "only {} transactions", notes.len());
     let samples = Samples {
         test,
-        count: if at_length() { 60 } else { 25 },
+        count: if at_length() { 60 } else { 12 },
         seconds: wanted.seconds,
     };
     assert_good(&scene.pair, &points, samples, |tree, point| {

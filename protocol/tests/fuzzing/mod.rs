@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Inputs of one target in an ordinary run.
-const INPUTS: u64 = 40_000;
+const INPUTS: u64 = 15_000;
 /// Longest input in bytes.
 const BYTES_MAX: usize = 1 << 16;
 /// Numbers at which decoders change their minds: limits of types, bincode's marks of long numbers.

@@ -22,7 +22,7 @@ use harness::Seed;
 use world::World;
 
 /// Rounds of a world. More would make its history long, and a failure hard to read.
-const ROUNDS: u32 = 4;
+const ROUNDS: u32 = 3;
 /// Faults of a round: at least one, and up to so many more.
 const FAULTS_MORE: u64 = 4;
 /// Longest time between two faults.
