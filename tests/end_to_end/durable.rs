@@ -218,3 +218,38 @@ fn others_do_not_wait() {
     let late = pair.source.status().capture.shim.late_syncs;
     assert_eq!(late, 0);
 }
+
+/// One thread's fsync in a root that waits for no receiver does not let another's return that has to. (It may
+/// have to wait for that itself.)
+#[test]
+fn what_one_thread_need_not_wait_for_is_no_answer_for_another() {
+    let mut pair = durable("[durable_fsync]\ntimeout_ms = 500\non_timeout = \"fail\"");
+    let other = pair.place.directory("other");
+    protect(&pair.source, &other, "other", &[]);
+    pair.run("echo known > waits");
+    pair.source.run(&other, "echo known > goes-on");
+    pair.source.everwrite(["sync"]).success();
+    pair.receiver.kill();
+    let script = r#"
+import os, sys, threading
+files = [os.open(path, os.O_WRONLY | os.O_APPEND) for path in sys.argv[1:]]
+for file in files: os.write(file, b"more\n")
+ends = []
+def sync(file):
+    try:
+        os.fsync(file)
+        return "stored"
+    except OSError: return "failed"
+first = threading.Thread(target=lambda: ends.append(sync(files[0])))
+first.start()
+while first.is_alive(): sync(files[1])
+print(ends, flush=True)
+"#;
+    let mut command = pair.source.command();
+    command.args(["run", "--", "python3", "-c", script]);
+    command
+        .arg(pair.tree.join("waits"))
+        .arg(other.join("goes-on"));
+    let said = harness::run(&mut command).success().text();
+    assert_eq!(said.trim(), "['failed']");
+}

@@ -1,7 +1,8 @@
 //! Programs that wait until the receiver has stored what they made durable here.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Release;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use everwrite_protocol::local::Inode;
@@ -23,18 +24,132 @@ pub struct DurableFsync {
 /// hints that were sent before.
 #[derive(Debug)]
 pub struct DurableAsk {
-    pub(super) segment: Arc<Shared<Segment>>,
-    pub(super) number: u32,
+    grants: Arc<Grants>,
+    number: u32,
     /// The files that they are about; empty: not known.
     pub files: Vec<Inode>,
 }
 
 impl DurableAsk {
-    /// The receiver has stored it: the programs go on.
+    /// The receiver has stored it: the programs go on, as soon as those that asked before may.
     pub fn grant(self) {
-        let granted = &self.segment.header.durable_granted;
-        granted.store(self.number, Release);
-        // Can't fail: the word is mapped. And if it did, everybody has a time limit.
-        let _ = futex::wake(granted, futex::Flags::empty(), u32::MAX >> 1);
+        self.grants.answer(self.number, End::Granted);
+    }
+}
+
+/// One that is not answered in time is answered never: its programs do not wait any more, and those that
+/// asked later do not wait for it.
+impl Drop for DurableAsk {
+    fn drop(&mut self) {
+        self.grants.answer(self.number, End::GivenUp);
+    }
+}
+
+/// What one process has asked, in order. A number stands for all before it, so none is granted before them,
+/// though one may be about a root that waits for no receiver.
+#[derive(Debug)]
+pub(super) struct Grants {
+    segment: Arc<Shared<Segment>>,
+    asked: Mutex<VecDeque<(u32, End)>>,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    NotYet,
+    Granted,
+    GivenUp,
+}
+
+impl Grants {
+    pub(super) fn new(segment: Arc<Shared<Segment>>) -> Self {
+        Self {
+            segment,
+            asked: Mutex::default(),
+        }
+    }
+
+    /// Calls up to this number wait.
+    pub(super) fn ask(self: &Arc<Self>, number: u32, files: Vec<Inode>) -> DurableAsk {
+        self.asked().push_back((number, End::NotYet));
+        DurableAsk {
+            grants: Arc::clone(self),
+            number,
+            files,
+        }
+    }
+
+    /// One has ended: whoever need not wait any longer goes on.
+    fn answer(&self, number: u32, end: End) {
+        let mut asked = self.asked();
+        if let Some(number) = settle(&mut asked, number, end) {
+            let granted = &self.segment.header.durable_granted;
+            granted.store(number, Release);
+            // Can't fail: the word is mapped. And if it did, everybody has a time limit.
+            let _ = futex::wake(granted, futex::Flags::empty(), u32::MAX >> 1);
+        }
+    }
+
+    fn asked(&self) -> MutexGuard<'_, VecDeque<(u32, End)>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes how one has ended, once; gives the number up to which all are granted, if that has grown.
+fn settle(asked: &mut VecDeque<(u32, End)>, number: u32, end: End) -> Option<u32> {
+    let open = |ask: &&mut (u32, End)| **ask == (number, End::NotYet);
+    asked.iter_mut().find(open)?.1 = end;
+    let mut last = None;
+    while asked.front().is_some_and(|ask| ask.1 != End::NotYet) {
+        let first = asked.pop_front();
+        last = first.filter(|ask| ask.1 == End::Granted).or(last);
+    }
+    last.map(|ask| ask.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::super::memory::sealed;
+    use super::*;
+
+    fn grants() -> Arc<Grants> {
+        let (_, segment) = sealed("test").unwrap();
+        Arc::new(Grants::new(Arc::new(segment)))
+    }
+
+    fn granted(grants: &Grants) -> u32 {
+        grants.segment.header.durable_granted.load(Relaxed)
+    }
+
+    #[test]
+    fn none_is_granted_before_those_that_asked_earlier() {
+        let grants = grants();
+        let asks: Vec<_> = [1, 2, 5]
+            .map(|number| grants.ask(number, Vec::new()))
+            .into();
+        let [first, second, third] = asks.try_into().unwrap();
+        second.grant();
+        assert_eq!(granted(&grants), 0, "the first is not stored");
+        first.grant();
+        assert_eq!(granted(&grants), 2);
+        third.grant();
+        assert_eq!(granted(&grants), 5);
+    }
+
+    #[test]
+    fn who_gave_up_holds_up_nobody() {
+        let grants = grants();
+        let (first, second) = (grants.ask(1, Vec::new()), grants.ask(2, Vec::new()));
+        drop(first);
+        assert_eq!(granted(&grants), 0);
+        second.grant();
+        assert_eq!(granted(&grants), 2);
+        let (third, fourth) = (grants.ask(3, Vec::new()), grants.ask(4, Vec::new()));
+        fourth.grant();
+        assert_eq!(granted(&grants), 2);
+        drop(third);
+        assert_eq!(granted(&grants), 4);
     }
 }

@@ -81,12 +81,14 @@ impl Hall {
         let descriptor = open_process(owner.pid)?;
         let (file, segment) = memory::sealed::<Segment>("everwrite-segment")?;
         fill_header(&segment, hello.pid, self.policy.epoch());
+        let segment = Arc::new(segment);
         self.ends.watch(descriptor.as_fd(), token)?;
         self.tell(News::Lane(Box::new(Lane {
             token,
             origin: self.origins.id(program.origin(user)),
             process,
-            segment: Arc::new(segment),
+            syncs: Syncs::new(Arc::clone(&segment)),
+            segment,
             _process_descriptor: descriptor,
             namespaced: owner.namespaced,
             _place: place,
@@ -94,7 +96,6 @@ impl Hall {
             active_at: Instant::now(),
             blind: false,
             superseded: false,
-            syncs: Syncs::default(),
         })));
         let handed_over = self.hand_over(stream, &file);
         if handed_over.is_err() {

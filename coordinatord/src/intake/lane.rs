@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use everwrite_protocol::local::Inode;
 use everwrite_protocol::local::segment::Segment;
 
-use super::durable::DurableAsk;
+use super::durable::{DurableAsk, Grants};
 use super::hint::{OriginId, What};
 use super::mappings::Mappings;
 use super::memory::Shared;
@@ -54,8 +54,9 @@ pub(super) struct Lane {
 }
 
 /// Calls for durability of one process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Syncs {
+    grants: Arc<Grants>,
     /// The last one that is known to wait for an answer.
     asked: u32,
     /// The last one that was passed on.
@@ -65,6 +66,15 @@ pub(super) struct Syncs {
 }
 
 impl Syncs {
+    pub(super) fn new(segment: Arc<Shared<Segment>>) -> Self {
+        Self {
+            grants: Arc::new(Grants::new(segment)),
+            asked: 0,
+            told: 0,
+            files: Vec::new(),
+        }
+    }
+
     fn note(&mut self, what: &What) {
         if let What::Sync { file } = what
             && self.files.len() < SYNCED_MAX
@@ -132,14 +142,12 @@ impl Lane {
 
     /// Its calls that wait and were not passed on; their slots have been read.
     pub(super) fn take_sync(&mut self) -> Option<DurableAsk> {
-        let Syncs { asked, told, files } = &mut self.syncs;
-        let files = std::mem::take(files);
+        let syncs = &mut self.syncs;
+        let files = std::mem::take(&mut syncs.files);
         let full = files.len() >= SYNCED_MAX;
-        (std::mem::replace(told, *asked) != *asked).then(|| DurableAsk {
-            segment: Arc::clone(&self.segment),
-            number: *asked,
-            files: if full { Vec::new() } else { files },
-        })
+        let files = if full { Vec::new() } else { files };
+        let before = std::mem::replace(&mut syncs.told, syncs.asked);
+        (before != syncs.asked).then(|| syncs.grants.ask(syncs.asked, files))
     }
 
     /// How many did not wait for their answer, since this was last asked.

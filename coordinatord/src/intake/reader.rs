@@ -290,6 +290,8 @@ impl Reader {
         let mut lane = self.lanes.swap_remove(index);
         let taken = lane.visit(Visit::Last, now, &mut self.mappings, &mut self.merge);
         self.figures.hints.fetch_add(taken, Relaxed);
+        let late = lane.take_late_syncs();
+        self.figures.late_syncs.fetch_add(late.into(), Relaxed);
         if lane.was_for_nothing() {
             self.merge.add(lane.origin, now, What::Everything);
         }
