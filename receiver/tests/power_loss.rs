@@ -19,7 +19,7 @@ use support::{SOURCE, compare};
 
 const IMAGE_BYTES: u64 = 768 << 20;
 /// How many times the power goes; another number by this variable.
-const ROUNDS: (&str, u64) = ("EVERWRITE_TEST_POWER_CUTS", 10);
+const ROUNDS: (&str, u64) = ("EVERWRITE_TEST_POWER_CUTS", 30);
 /// Set for the test within mounts of its own.
 const APART: &str = "EVERWRITE_TEST_MOUNTS_APART";
 

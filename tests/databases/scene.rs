@@ -97,7 +97,7 @@ impl Load {
             given.map_or(usual, |text| text.parse().expect("a number"))
         };
         Self {
-            seconds: number("EVERWRITE_LOAD_S", if at_length() { 60 } else { 6 }),
+            seconds: number("EVERWRITE_LOAD_S", if at_length() { 60 } else { 8 }),
             rest_ms: number("EVERWRITE_REST_MS", 20),
         }
     }

@@ -10,7 +10,7 @@ use crate::attacker::Attacker;
 use crate::history;
 
 /// What an honest source changes is stored so soon, whatever is done to the receiver meanwhile.
-const HONEST_WAITS_MAX: Duration = Duration::from_secs(20);
+const HONEST_WAITS_MAX: Duration = Duration::from_secs(8);
 /// Most memory of a receiver that is attacked, in bytes.
 const MEMORY_BYTES_MAX: u64 = 96 << 20;
 
