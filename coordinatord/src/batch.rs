@@ -133,7 +133,7 @@ impl BatchBuilder {
         }
         let number = self.open.origins.len() as u16;
         let who = (self.origin_of)(origin);
-        self.encoded_estimate += who.program.len() + who.executable.len() + 32;
+        self.encoded_estimate += who.program.len() + who.executable.len() + who.cgroup.len() + 32;
         self.open.origins.push(who);
         self.origin_numbers.insert(origin, number);
         number

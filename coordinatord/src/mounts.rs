@@ -12,6 +12,22 @@ pub(crate) fn mount_points(mounts: &[u8]) -> impl Iterator<Item = PathBuf> + '_ 
         .map(|field| PathBuf::from(OsString::from_vec(unescaped(field))))
 }
 
+/// Where file systems of this type are mounted with their own top.
+pub(crate) fn mounts_of_type<'m>(
+    mounts: &'m [u8],
+    kind: &'m [u8],
+) -> impl Iterator<Item = PathBuf> + 'm {
+    let lines = mounts.split(|byte| *byte == b'\n');
+    lines.filter_map(move |line| {
+        let mut fields = line.split(|byte| *byte == b' ').skip(3);
+        let (top, point) = (fields.next()?, fields.next()?);
+        // Any number of optional fields ends with a dash.
+        fields.find(|field| *field == b"-")?;
+        let fits = top == b"/" && fields.next()? == kind;
+        fits.then(|| PathBuf::from(OsString::from_vec(unescaped(point))))
+    })
+}
+
 /// Blanks, tabs, line ends and backslashes stand there as `\` and three octal digits.
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
@@ -46,5 +62,8 @@ mod tests {
                      30 22 0:25 /x /srv/a\\040b\\134c rw master:1 - tmpfs tmpfs rw\n";
         let points: Vec<_> = mount_points(text).collect();
         assert_eq!(points, [Path::new("/"), Path::new("/srv/a b\\c")]);
+        let of = |kind: &'static [u8]| mounts_of_type(text, kind).collect::<Vec<_>>();
+        assert_eq!(of(b"ext4"), [Path::new("/")]);
+        assert!(of(b"tmpfs").is_empty(), "not its own top");
     }
 }

@@ -17,11 +17,16 @@ prop_compose! {
     }
 }
 
+/// No path holds a zero byte.
+fn path() -> impl Strategy<Value = String> {
+    any::<String>().prop_map(|text| text.replace('\0', ""))
+}
+
 prop_compose! {
     fn origin()(
-        pid: u32, uid: u32, started_ticks: u64, program: String, executable: String
+        pid: u32, uid: u32, started_ticks: u64, program: String, executable in path(), cgroup in path()
     ) -> Origin {
-        Origin { pid, uid, started_ticks, program, executable }
+        Origin { pid, uid, started_ticks, program, executable, cgroup }
     }
 }
 

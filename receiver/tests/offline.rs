@@ -148,6 +148,7 @@ fn send(store: &SourceStore, number: u64, commands: Vec<BackupCommand>, payload:
         started_ticks: 0,
         program: "editor".to_owned(),
         executable: "/usr/bin/editor".to_owned(),
+        cgroup: String::new(),
     };
     let part = Part {
         sequence,

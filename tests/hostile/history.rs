@@ -41,6 +41,7 @@ pub(crate) fn part(sequence: u64, part: u32, commands: Vec<BackupCommand>) -> Pa
         started_ticks: 0,
         program: "attacker".to_owned(),
         executable: String::new(),
+        cgroup: String::new(),
     };
     Part {
         sequence: SequenceNumber(sequence),

@@ -150,6 +150,7 @@ mod tests {
             started_ticks: 0,
             program: String::new(),
             executable: String::new(),
+            cgroup: String::new(),
         }
     }
 

@@ -46,6 +46,7 @@ mod tests {
             started_ticks,
             program: String::new(),
             executable: String::new(),
+            cgroup: String::new(),
         };
         let mut processes = Processes::default();
         let cases = [

@@ -62,6 +62,7 @@ mod tests {
             started_ticks: 0,
             program: "p".to_owned(),
             executable: executable.to_owned(),
+            cgroup: String::new(),
         }
     }
 

@@ -105,6 +105,7 @@ fn scan() -> Origin {
         started_ticks: 0,
         program: "scan".to_owned(),
         executable: String::new(),
+        cgroup: String::new(),
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use everwrite_protocol::wire::Origin;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-/// Longest path of an executable that is kept, in bytes.
-const EXECUTABLE_BYTES_MAX: usize = 1024;
+/// Longest path of an executable or a control group that is kept, in bytes.
+const PATH_BYTES_MAX: usize = 1024;
 /// How far up a `vfork(2)` child looks for the owner of the memory it runs in.
 const ANCESTORS_MAX: usize = 8;
 
@@ -61,12 +60,14 @@ impl Program {
     pub(crate) fn origin(self, user: u32) -> Origin {
         let ProcessKey { pid, started_ticks } = self.process;
         let executable = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let groups = fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         Origin {
             pid,
             uid: user,
             started_ticks,
             program: self.name,
-            executable: short_text(&executable),
+            executable: short_text(executable.as_os_str().as_bytes()),
+            cgroup: cgroup_of(&groups).map(short_text).unwrap_or_default(),
         }
     }
 }
@@ -137,9 +138,20 @@ impl Status {
     }
 }
 
-fn short_text(path: &Path) -> String {
-    let bytes = path.as_os_str().as_bytes();
-    String::from_utf8_lossy(&bytes[..bytes.len().min(EXECUTABLE_BYTES_MAX)]).into_owned()
+/// Which of the control groups in `/proc/pid/cgroup` names a service or a container: that of the one hierarchy
+/// there is, but on older systems with several, where it may be the top, the first that is not.
+fn cgroup_of(groups: &[u8]) -> Option<&[u8]> {
+    let lines = groups.split(|byte| *byte == b'\n');
+    let paths = lines.filter_map(|line| {
+        let path = line.splitn(3, |byte| *byte == b':').nth(2)?;
+        Some((line.starts_with(b"0::"), path))
+    });
+    let best = paths.min_by_key(|(unified, path)| (*path == b"/", !unified));
+    best.map(|(_, path)| path)
+}
+
+fn short_text(path: &[u8]) -> String {
+    String::from_utf8_lossy(&path[..path.len().min(PATH_BYTES_MAX)]).into_owned()
 }
 
 #[cfg(test)]
@@ -165,9 +177,23 @@ mod tests {
         let who = Program::of(key.pid).unwrap().origin(7);
         assert_eq!((who.pid, who.uid), (child.id(), 7));
         assert!(who.started_ticks > 0);
+        assert!(who.cgroup.starts_with('/'), "{who:?}");
         end(child);
         assert!(!key.exists() && !thread_exists(key.pid));
         assert!(Program::of(key.pid).is_none());
+    }
+
+    #[test]
+    fn the_control_group_is_the_one_that_says_something() {
+        let group = |text: &'static str| {
+            cgroup_of(text.as_bytes()).map(|path| std::str::from_utf8(path).unwrap())
+        };
+        assert_eq!(group("0::/user.slice/a:b\n"), Some("/user.slice/a:b"));
+        assert_eq!(group("0::/\n"), Some("/"));
+        let several = "9:name=systemd:/\n4:memory:/docker/1\n1:cpu:/docker/2\n0::/\n";
+        assert_eq!(group(several), Some("/docker/1"));
+        assert_eq!(group("4:memory:/docker/1\n0::/a\n"), Some("/a"));
+        assert_eq!(group(""), None);
     }
 
     #[test]

@@ -142,7 +142,7 @@ const BETWEEN_TRIES: Duration = Duration::from_micros(200);
 /// While another file that gets the same inode number is being created, the kernel says ENOMEM (`iget_locked`
 /// has no other word for an inode with I_CREATING), for as long as the journal has it wait; ESTALE comes right
 /// after. That is common where one file is made and deleted all the time, as a database's journal is.
-fn open(mount: BorrowedFd<'_>, handle: &Handle) -> io::Result<Option<OwnedFd>> {
+pub(super) fn open(mount: BorrowedFd<'_>, handle: &Handle) -> io::Result<Option<OwnedFd>> {
     for _ in 1..TRIES {
         match open_once(mount, handle) {
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {

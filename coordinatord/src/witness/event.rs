@@ -88,6 +88,8 @@ pub(super) struct KnownProgram {
     pub(super) started: u64,
     /// Effective user.
     pub(super) user: u32,
+    /// Number of its control group in the unified hierarchy.
+    pub(super) cgroup: u64,
     /// Short name.
     pub(super) name: [u8; 16],
     /// As it was given to `execve(2)`, up to the first zero.
@@ -97,11 +99,12 @@ pub(super) struct KnownProgram {
 impl KnownProgram {
     /// `None` when the bytes are no such thing.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (head, rest) = bytes.split_first_chunk::<32>()?;
+        let (head, rest) = bytes.split_first_chunk::<40>()?;
         Some(Self {
             started: long(head, 0),
             user: word(head, 8),
-            name: array(head, 16),
+            cgroup: long(head, 16),
+            name: array(head, 24),
             executable: until_zero(rest).to_vec(),
         })
     }

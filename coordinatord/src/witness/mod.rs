@@ -15,6 +15,7 @@
 //! fanotify says that it overflowed. Either leads to wider hints.
 
 mod area;
+mod cgroups;
 mod directories;
 #[cfg_attr(
     not(feature = "ebpf"),

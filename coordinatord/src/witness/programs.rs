@@ -7,6 +7,7 @@ use std::sync::Arc;
 use everwrite_protocol::wire::Origin;
 use rustix::param::clock_ticks_per_second;
 
+use super::cgroups::Cgroups;
 use super::event::{Actor, KnownProgram, until_zero};
 use crate::intake::{OriginId, Origins, Program};
 
@@ -17,6 +18,7 @@ const NANOSECONDS: u64 = 1_000_000_000;
 /// From what the kernel tells of a process to its entry in the table of origins.
 pub(super) struct Programs {
     origins: Arc<Origins>,
+    cgroups: Cgroups,
     /// Of those that told themselves.
     actors: HashMap<Actor, OriginId>,
     /// Of those of whom only the number is known; numbers are used again, so not for long.
@@ -27,6 +29,7 @@ impl Programs {
     pub(super) fn new(origins: Arc<Origins>) -> Self {
         Self {
             origins,
+            cgroups: Cgroups::new(),
             actors: HashMap::new(),
             processes: HashMap::new(),
         }
@@ -48,7 +51,7 @@ impl Programs {
         let running = Program::of(actor.process)
             .filter(|program| program.process.started_ticks == started_ticks);
         let origin = running.map_or_else(
-            || ended(actor, look_up(actor.process)),
+            || self.ended(actor, look_up(actor.process)),
             |program| program.origin(actor.user),
         );
         let id = self.origins.id(origin);
@@ -70,7 +73,7 @@ impl Programs {
             Some(Program::of(process)?.origin(user))
         };
         let origin = running()
-            .or_else(|| look_up(process).map(|program| told(process, &program)))
+            .or_else(|| look_up(process).map(|program| self.told(process, &program)))
             .unwrap_or_else(|| nobody(process));
         let id = self.origins.id(origin);
         self.processes.insert(process, id);
@@ -81,28 +84,30 @@ impl Programs {
     pub(super) fn forget_numbers(&mut self) {
         self.processes.clear();
     }
-}
 
-/// One that has ended: what it told itself, and what it was started as.
-fn ended(actor: &Actor, known: Option<KnownProgram>) -> Origin {
-    let known = known.filter(|known| known.started == actor.started);
-    let executable = known.map(|known| text(&known.executable));
-    Origin {
-        pid: actor.process,
-        uid: actor.user,
-        started_ticks: ticks(actor.started),
-        program: text(until_zero(&actor.program)),
-        executable: executable.unwrap_or_default(),
+    /// One that has ended: what it told itself, and what it was started as.
+    fn ended(&mut self, actor: &Actor, known: Option<KnownProgram>) -> Origin {
+        let known = known.filter(|known| known.started == actor.started);
+        Origin {
+            uid: actor.user,
+            started_ticks: ticks(actor.started),
+            program: text(until_zero(&actor.program)),
+            ..known.map_or_else(
+                || nobody(actor.process),
+                |known| self.told(actor.process, &known),
+            )
+        }
     }
-}
 
-fn told(process: u32, program: &KnownProgram) -> Origin {
-    Origin {
-        pid: process,
-        uid: program.user,
-        started_ticks: ticks(program.started),
-        program: text(until_zero(&program.name)),
-        executable: text(&program.executable),
+    fn told(&mut self, process: u32, program: &KnownProgram) -> Origin {
+        Origin {
+            pid: process,
+            uid: program.user,
+            started_ticks: ticks(program.started),
+            program: text(until_zero(&program.name)),
+            executable: text(&program.executable),
+            cgroup: self.cgroups.path(program.cgroup),
+        }
     }
 }
 
@@ -111,9 +116,8 @@ fn nobody(process: u32) -> Origin {
     Origin {
         pid: process,
         uid: u32::MAX,
-        started_ticks: 0,
         program: "unknown".to_owned(),
-        executable: String::new(),
+        ..Origin::default()
     }
 }
 
@@ -146,6 +150,7 @@ mod tests {
         let known = KnownProgram {
             started: 1_230_000_000,
             user: 5,
+            cgroup: 0,
             name: *b"gone\0\0\0\0\0\0\0\0\0\0\0\0",
             executable: b"/bin/gone".to_vec(),
         };

@@ -15,6 +15,7 @@ pub(crate) fn origin() -> Origin {
         started_ticks: 1,
         program: "test".to_owned(),
         executable: String::new(),
+        cgroup: String::new(),
     }
 }
 

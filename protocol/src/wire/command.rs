@@ -2,6 +2,7 @@
 
 use bincode::{Decode, Encode};
 
+use super::origin::Origin;
 use crate::ids::{FileId, Name, SequenceNumber, Timestamp};
 
 /// Longest payload of one frame in bytes, compressed or not.
@@ -62,21 +63,6 @@ pub struct Attributes {
     pub target: Vec<u8>,
     /// Extended attributes, sorted by name.
     pub xattrs: Vec<Xattr>,
-}
-
-/// Who made a change. An index into [`Part::origins`] stands for it.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Encode, Decode)]
-pub struct Origin {
-    /// Process id; 0: found by a scan, program unknown.
-    pub pid: u32,
-    /// User id.
-    pub uid: u32,
-    /// Start of the process, clock ticks since boot (`/proc/pid/stat`, field 22).
-    pub started_ticks: u64,
-    /// Short name (`comm`).
-    pub program: String,
-    /// Path of the executable; empty when it could not be read.
-    pub executable: String,
 }
 
 /// One step from the receiver's state to the source's. Steps of a batch are in order.

@@ -15,13 +15,15 @@
 
 mod command;
 pub mod frame;
+mod origin;
 mod query;
 mod session;
 
 pub use command::{
-    Attributes, BackupCommand, Cut, CutKind, Kind, Origin, PART_COMMANDS_MAX, PAYLOAD_BYTES_MAX,
-    Part, Xattr,
+    Attributes, BackupCommand, Cut, CutKind, Kind, PART_COMMANDS_MAX, PAYLOAD_BYTES_MAX, Part,
+    Xattr,
 };
+pub use origin::Origin;
 pub use query::{
     Answer, At, ContentExtent, DIGEST_BYTES, DeletedEntry, LogEntry, PAGE_ENTRIES_MAX, Point,
     Query, QueryError, TreeEntry, VersionChange,

@@ -2,7 +2,8 @@
 
 use bincode::{Decode, Encode};
 
-use super::command::{Attributes, CutKind, Origin};
+use super::command::{Attributes, CutKind};
+use super::origin::Origin;
 use crate::ids::{FileId, Name, SequenceNumber, Timestamp};
 
 /// Bytes of a block digest: the first 16 of BLAKE3.

@@ -31,6 +31,14 @@ pub(crate) fn origin() -> Origin {
         started_ticks: LARGE,
         program: "vim".to_owned(),
         executable: "/usr/bin/vim".to_owned(),
+        cgroup: String::new(),
+    }
+}
+
+fn origin_in_a_group() -> Origin {
+    Origin {
+        cgroup: "/system.slice/cron.service".to_owned(),
+        ..origin()
     }
 }
 
@@ -204,7 +212,11 @@ pub(crate) fn parts() -> Vec<Part> {
         origins: vec![origin(), origin()],
         commands: commands(),
     };
-    vec![empty, full]
+    let in_a_group = Part {
+        origins: vec![origin_in_a_group(), origin()],
+        ..empty.clone()
+    };
+    vec![empty, full, in_a_group]
 }
 
 pub(crate) fn cuts() -> Vec<Cut> {

@@ -13,8 +13,10 @@ pub struct OriginRecord {
     /// 0: found by a scan.
     pid: u32,
     uid: u32,
+    started_ticks: u64,
     program: String,
     executable: String,
+    cgroup: String,
 }
 
 impl From<Origin> for OriginRecord {
@@ -22,15 +24,18 @@ impl From<Origin> for OriginRecord {
         let Origin {
             pid,
             uid,
+            started_ticks,
             program,
             executable,
-            ..
+            cgroup,
         } = origin;
         Self {
             pid,
             uid,
+            started_ticks,
             program,
             executable,
+            cgroup,
         }
     }
 }

@@ -226,5 +226,6 @@ fn unknown() -> Origin {
         started_ticks: 0,
         program,
         executable,
+        cgroup: String::new(),
     }
 }

@@ -54,6 +54,7 @@ pub(crate) fn origin() -> Origin {
         started_ticks: 1,
         program,
         executable,
+        cgroup: String::new(),
     }
 }
 

@@ -52,6 +52,8 @@ struct program {
 	u64 started;
 	u32 user;
 	u32 unused;
+	/* Number of its control group in the unified hierarchy. */
+	u64 cgroup;
 	char name[16];
 	char executable[224];
 };

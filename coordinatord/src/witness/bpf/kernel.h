@@ -84,12 +84,22 @@ struct files_struct {
 struct cred {
 	kuid_t euid;
 };
+struct kernfs_node {
+	u64 id;
+};
+struct cgroup {
+	struct kernfs_node *kn;
+};
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
 struct task_struct {
 	int pid, tgid;
 	u64 start_boottime;
 	struct task_struct *group_leader;
 	struct cred *cred;
 	struct files_struct *files;
+	struct css_set *cgroups;
 };
 struct linux_binprm {
 	const char *filename;

@@ -464,6 +464,7 @@ int BPF_PROG(program_began, struct task_struct *task, int old, struct linux_binp
 		return 0;
 	program->started = task->group_leader->start_boottime;
 	program->user = task->cred->euid.val;
+	program->cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 	bpf_get_current_comm(program->name, sizeof program->name);
 	program->executable[0] = 0;
 	bpf_probe_read_kernel_str(program->executable, sizeof program->executable, binary->filename);
@@ -480,6 +481,7 @@ int BPF_PROG(process_began, struct task_struct *parent, struct task_struct *chil
 		return 0;
 	*copy = *program;
 	copy->started = child->start_boottime;
+	copy->cgroup = BPF_CORE_READ(child, cgroups, dfl_cgrp, kn, id);
 	bpf_map_update_elem(&programs, &process, copy, BPF_ANY);
 	return 0;
 }
