@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::ranges::RangeSet;
+
 /// A run of bytes that both have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Match {
@@ -76,6 +78,17 @@ impl Matches {
         gaps.filter(|gap| gap.start < gap.end).collect()
     }
 
+    /// What of `length` bytes is not at the same place in the base.
+    pub(super) fn elsewhere(&self, length: u64) -> RangeSet {
+        let in_place = self.0.iter().filter(|found| found.offset == found.from);
+        let in_place = Self(in_place.copied().collect());
+        let mut elsewhere = RangeSet::default();
+        for gap in in_place.gaps(length) {
+            elsewhere.add(gap.start, gap.end - gap.start);
+        }
+        elsewhere
+    }
+
     /// Takes in those of `found` that lie in gaps: what was found first, and nearer, stays.
     pub(super) fn fill(&mut self, found: &Self, length: u64) {
         let gaps = self.gaps(length);
@@ -127,6 +140,19 @@ mod tests {
         assert_eq!(matches(&[(0, 4, 10), (4, 4, 14)]), matches(&[(0, 8, 10)]));
         assert_eq!(matches(&[(0, 4, 10), (4, 4, 15)]).iter().count(), 2);
         assert_eq!(matches(&[(0, 4, 10), (5, 4, 14)]).iter().count(), 2);
+    }
+
+    #[test]
+    fn what_is_not_at_its_place_differs() {
+        let elsewhere = |all: &[(u64, u64, u64)]| -> Vec<_> {
+            let elsewhere = matches(all).elsewhere(100);
+            elsewhere.iter().collect()
+        };
+        assert_eq!(elsewhere(&[]), [(0, 100)]);
+        assert_eq!(elsewhere(&[(0, 100, 0)]), []);
+        assert_eq!(elsewhere(&[(0, 100, 1)]), [(0, 100)]);
+        let found = [(0, 10, 0), (10, 20, 40), (50, 50, 50)];
+        assert_eq!(elsewhere(&found), [(10, 40)]);
     }
 
     #[test]

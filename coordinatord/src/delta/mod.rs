@@ -20,6 +20,7 @@ mod tests;
 pub use read_at::ReadAt;
 
 use crate::network_backup::AskError;
+use crate::ranges::RangeSet;
 pub use rungs::ladder;
 
 /// A piece of the *new* content.
@@ -73,6 +74,8 @@ pub struct Plan {
     pub pieces: Vec<Piece>,
     /// No [`Piece::Copy`] among them.
     pub in_place: bool,
+    /// What of the new content is not at the same place in the base: a hole is where the base has zeros.
+    pub differing: RangeSet,
     /// BLAKE3 of the new content as it was read.
     pub digest: [u8; 32],
 }

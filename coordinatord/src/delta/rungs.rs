@@ -95,6 +95,7 @@ impl<R: ReadAt, A: Ask> Climb<'_, R, A> {
         Ok(Plan {
             pieces,
             in_place,
+            differing: matches.elsewhere(self.content.length()),
             digest: *self.hasher.finalize().as_bytes(),
         })
     }

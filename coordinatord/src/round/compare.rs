@@ -9,7 +9,6 @@ use super::names::{At, Why};
 use crate::delta::{LadderError, Mode, Piece, Plan, ladder};
 use crate::index::FileRow;
 use crate::queue::DirtyFile;
-use crate::ranges::RangeSet;
 use crate::read::OpenContent;
 
 /// A delta with more new content than this is no use as one batch: the file is sent in pieces.
@@ -43,7 +42,7 @@ impl Round<'_> {
         }
         if own {
             entry.dirt.whole = false;
-            entry.dirt.ranges = differing(&plan.pieces);
+            entry.dirt.ranges = plan.differing;
         }
         Ok(Compared::Ranges)
     }
@@ -124,20 +123,6 @@ fn may_have_moved(entry: &DirtyFile) -> bool {
 fn pays(pieces: &[Piece], size: u64) -> bool {
     let data = data_bytes(pieces);
     data <= DELTA_DATA_BYTES_MAX && data * 2 <= size
-}
-
-/// What of the new content is not at the same place in the base.
-fn differing(pieces: &[Piece]) -> RangeSet {
-    let mut ranges = RangeSet::default();
-    for piece in pieces {
-        match *piece {
-            Piece::Same { .. } => {}
-            Piece::Copy { offset, length, .. }
-            | Piece::Data { offset, length }
-            | Piece::Hole { offset, length } => ranges.add(offset, length),
-        }
-    }
-    ranges
 }
 
 fn data_bytes(pieces: &[Piece]) -> u64 {
