@@ -183,18 +183,26 @@ fn written_while_the_switch_is_off_and_right_after() {
 }
 
 /// Without a witness a program without the shim writes first, and one with the shim writes elsewhere in the same
-/// file: the file's times tell of the second write, which was announced, and scans believe them.
-#[test]
-#[ignore = "not found without the witness, not even by `everwrite reconcile`"]
-fn written_by_others_and_then_by_a_program_with_the_shim() {
+/// file: the file's times tell of the second write, which was announced.
+fn both_write_to_a_file_of(lines: u32) {
     let pair = Pair::start_without_witness(|tree| {
-        shell(tree, "seq 20000 > file");
+        shell(tree, format!("seq {lines} > file"));
     });
     pair.assert_mirrored();
     let write =
         |at: u32| format!("printf here | dd of=file bs=1 seek={at} conv=notrunc status=none");
     shell(&pair.tree, write(100));
-    pair.run(&write(40000));
+    pair.run(&write(4000));
     pair.source.everwrite(["reconcile"]);
     pair.assert_mirrored();
+}
+
+#[test]
+fn written_by_others_and_then_by_a_program_with_the_shim() {
+    both_write_to_a_file_of(20_000);
+}
+
+#[test]
+fn a_large_file_written_by_others_and_then_by_a_program_with_the_shim() {
+    both_write_to_a_file_of(3_000_000);
 }

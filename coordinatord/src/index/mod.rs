@@ -24,7 +24,7 @@ use everwrite_protocol::wire::Kind;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
-pub use rows::{FileRow, SUSPECT};
+pub use rows::{FileRow, SUSPECT, UNPROVEN};
 
 /// The index of one receiver.
 pub struct Index {

@@ -10,6 +10,10 @@ use crate::look::Stat;
 /// [`FileRow::changed`] of a file that must be compared with the receiver whatever its times say.
 pub const SUSPECT: Timestamp = Timestamp(i64::MIN);
 
+/// [`FileRow::changed`] of a file of which a part was told, and what was told is sent, while not every writer was
+/// heard: the next scan compares it with the receiver, for its times would not show who else wrote to it.
+pub const UNPROVEN: Timestamp = Timestamp(i64::MIN + 1);
+
 /// What is known of a file: who it is, and how it looked when it was last sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FileRow {
@@ -25,7 +29,7 @@ pub struct FileRow {
     pub size: u64,
     /// Time of last change of content as last sent.
     pub modified: Timestamp,
-    /// Time of last change of the inode (`ctime`) as last seen; [`SUSPECT`] when not to be trusted.
+    /// Time of last change of the inode (`ctime`) as last seen; [`SUSPECT`] when not to be trusted, or [`UNPROVEN`].
     pub changed: Timestamp,
     /// First 16 bytes of the BLAKE3 of the attributes as last sent.
     pub digest: [u8; 16],
@@ -82,6 +86,11 @@ impl FileRow {
     /// Can the stat data be trusted to tell that nothing changed?
     pub fn is_suspect(&self) -> bool {
         self.changed == SUSPECT
+    }
+
+    /// May others have written to it than those that told of it?
+    pub fn is_unproven(&self) -> bool {
+        self.changed == UNPROVEN
     }
 }
 

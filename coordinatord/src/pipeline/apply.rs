@@ -160,10 +160,12 @@ impl Pipeline {
         for known in self.state.roots.iter_mut().filter(|known| meant(known)) {
             known.accept_empty |= accept_empty;
         }
-        let begun = match &self.state.scan {
-            Some(scan) if scan.reason != ScanReason::Check => Ok(()),
-            _ => self.begin_scan(ScanReason::Check),
-        };
+        // One that runs may have passed by what changed since; what it is for, the new one is for, too.
+        let running = self.state.scan.as_ref().map(|scan| scan.reason);
+        let begun = self.begin_scan(running.unwrap_or(ScanReason::Check));
+        if let Some(scan) = &mut self.state.scan {
+            scan.thorough = true;
+        }
         match begun {
             Ok(()) => self.reconciles.push((self.account.changes.missed, reply)),
             Err(error) => {

@@ -141,10 +141,13 @@ impl Pipeline {
     }
 
     /// Any other scan ends when what it queued is done and the hints of its time are in: before,
-    /// what it found can't be told from what was announced.
+    /// what it found can't be told from what was announced. Who asked for it also wants to know of files that
+    /// were announced meanwhile and are looked at together with that.
     pub(super) fn end_check_scan(&mut self) {
         let check = self.state.scan.as_ref().is_some_and(Scan::counts_misses);
-        let done = self.scan_listed.is_some() && !self.state.has_background();
+        let awaited = !self.reconciles.is_empty();
+        let listed = |listed: ScanListed| !awaited || self.has_passed(listed.ticket);
+        let done = self.scan_listed.is_some_and(listed) && !self.state.has_background();
         if check && done && !self.account.tally.has_suspects() {
             self.end_scan();
         }

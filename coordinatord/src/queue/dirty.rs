@@ -89,6 +89,8 @@ pub struct DirtyFile {
     /// What became dirty since it was begun. It waits until all that was dirty then is sent, or a file
     /// that is written to all the time would never be done.
     pub next: Option<(Mark, Dirt)>,
+    /// A part of it is looked at, because that was told.
+    pub in_part: bool,
     /// Time that its looks have cost so far.
     pub cost: Duration,
     /// Something of it could not be read: it is to be compared by the next scan.
@@ -104,6 +106,7 @@ impl DirtyFile {
             lost_rounds: 0,
             begun: None,
             next: None,
+            in_part: false,
             cost: Duration::ZERO,
             failed: false,
         }

@@ -37,8 +37,8 @@ pub struct Scan {
     /// What was last stored before this batch may have changed without anybody hearing of it. What is announced
     /// of such a file is not all that there is to know, until it has been compared.
     pub doubted_before: SequenceNumber,
-    /// Which root of the scan has been told to accept emptiness.
-    pub accept_empty: bool,
+    /// Somebody asked for all to be compared, and waits for it.
+    pub thorough: bool,
 }
 
 impl Scan {
@@ -51,7 +51,7 @@ impl Scan {
             missing: Vec::new(),
             excused: false,
             doubted_before: SequenceNumber(0),
-            accept_empty: false,
+            thorough: false,
         }
     }
 
@@ -60,6 +60,7 @@ impl Scan {
         Self {
             excused: self.excused,
             doubted_before: self.doubted_before,
+            thorough: self.thorough,
             ..Self::new(reason, now)
         }
     }

@@ -8,6 +8,7 @@ use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::Kind;
 
 use super::Round;
+use super::dirt::ASK_BYTES_MIN;
 use super::names::At;
 use crate::account::{Change, Look, Loss, Suspect, suspected_cause};
 use crate::index::FileRow;
@@ -160,9 +161,9 @@ impl Round<'_> {
 /// the change before it. A directory's times follow its names, which are counted; a staged file was
 /// when it was created.
 pub(super) fn counts(row: &FileRow, stat: &Stat) -> bool {
-    // What is suspect is sent again whether or not it changed: only what shows counts.
-    let untouched =
-        row.changed == stat.changed || row.is_suspect() && row.modified == stat.modified;
+    // What is sent again whether or not it changed is counted only if that shows.
+    let sent_anyway = row.is_suspect() || row.is_unproven() && stat.size <= ASK_BYTES_MIN;
+    let untouched = row.changed == stat.changed || sent_anyway && row.modified == stat.modified;
     let same = untouched && row.size == stat.size;
     !row.staged && row.kind != Kind::Directory && !same
 }

@@ -3,36 +3,31 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use everwrite_protocol::ids::{FileId, Name};
+use everwrite_protocol::ids::{FileId, Name, Timestamp};
 use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::{Attributes, BackupCommand, Kind};
 
 use super::Round;
 use super::account::{Sides, counts};
+use super::dirt::{
+    Doubt, hides_writes, is_being_made, is_heavy, is_told_in_part, wants_comparison, widen,
+};
 use super::names::{At, Opened, Why};
-use super::times::{changed_in_between, is_racy, looks_written};
+use super::times::changed_in_between;
 use crate::clock::wall_clock;
-use crate::index::{FileRow, SUSPECT};
-use crate::intake::{OriginId, Source};
+use crate::index::{FileRow, SUSPECT, UNPROVEN};
+use crate::intake::OriginId;
 use crate::look::{OpenDirectory, Stat, attributes_digest, stat_at};
 use crate::queue::{Dirt, DirtyFile, Mark, Ticket};
 use crate::read::{OpenContent, ReadOutcome, Reader, clean_pages, is_in_memory, open_content};
+use crate::reconcile::ScanReason;
 
-/// Files up to this size are sent whole when it is not known what changed (one question to the
-/// receiver would cost as much).
-const ASK_BYTES_MIN: u64 = 128 << 10;
-/// A file of at least this size that was mostly rewritten is compared with the receiver's copy.
-const REWRITTEN_BYTES_MIN: u64 = 1 << 20;
 /// How long a file that is being rewritten must have been left alone.
 const REST: Duration = Duration::from_millis(300);
 /// The same for one that has just lost most of its content.
 const REST_CUT_SHORT: Duration = Duration::from_millis(900);
 /// However often it is written to, it is looked at after this.
 const REST_MAX: Duration = Duration::from_secs(2);
-/// A file that is older is not thought to be in the making any more.
-const YOUNG: Duration = Duration::from_secs(60);
-/// It must have grown by one part in so many to be compared again.
-const GROWN_PART: u64 = 8;
 /// Rounds in which a file is looked for before everything is listed instead.
 const ATTEMPTS_MAX: u8 = 8;
 
@@ -112,12 +107,20 @@ impl Round<'_> {
     }
 
     /// May it have changed without anybody hearing of it, since it was last stored?
-    fn is_doubted(&self, row: &FileRow) -> Result<bool> {
+    fn doubt(&self, row: &FileRow) -> Result<Doubt> {
+        let others = !self.tools.witness.hears_all();
         let Some(scan) = &self.state.scan else {
-            return Ok(false);
+            return Ok(Doubt {
+                others,
+                ..Doubt::default()
+            });
         };
         let stored = self.state.index.changed_in(row.id)?;
-        Ok(stored.is_some_and(|stored| stored < scan.doubted_before))
+        Ok(Doubt {
+            unheard: stored.is_some_and(|stored| stored < scan.doubted_before),
+            others,
+            in_a_hurry: scan.reason == ScanReason::Barrier && !scan.thorough,
+        })
     }
 
     fn look_content(
@@ -131,7 +134,7 @@ impl Round<'_> {
     ) -> Result<()> {
         let stat = &content.stat;
         let waits_for_growth = self.is_quick() && entry.waits_for_growth();
-        widen(&mut entry, &row, stat, self.is_doubted(&row)?);
+        widen(&mut entry, &row, stat, self.doubt(&row)?);
         if self.state.mapped.contains_key(&row.inode) && is_in_memory(&content.file) {
             // Nothing tells of what is stored into it.
             entry.dirt.whole = true;
@@ -139,6 +142,9 @@ impl Round<'_> {
         if self.rests(&entry, &row, stat) {
             self.delay_file(row.inode, entry);
             return Ok(());
+        }
+        if entry.begun.is_none() {
+            entry.in_part = is_told_in_part(&entry.dirt, stat);
         }
         if entry.dirt.flush {
             clean_pages(&content.file, &entry.dirt)?;
@@ -300,7 +306,11 @@ impl Round<'_> {
             || entry.failed
             || changed_in_between(&entry, stat)
             || hides_writes(content, entry.mark);
-        self.put_attributes(&row, stat, attributes, origin, suspect)?;
+        let changed = match suspect {
+            true => SUSPECT,
+            false => self.proven_change(&row, stat, entry.in_part),
+        };
+        self.put_attributes(&row, stat, attributes, origin, changed)?;
         if unfinished {
             entry.begun = entry.begun.or(Some(stat.changed));
             self.postponed_files.push((row.inode, entry));
@@ -311,6 +321,16 @@ impl Round<'_> {
         }
         self.rest_after(row.inode, entry);
         Ok(())
+    }
+
+    /// The change time that the row of a file is to have whose dirt is sent. Where not every writer is heard,
+    /// what was told of a part says nothing of the rest.
+    fn proven_change(&self, row: &FileRow, stat: &Stat, in_part: bool) -> Timestamp {
+        let may_hide = row.changed != stat.changed && !self.tools.witness.hears_all();
+        match in_part && (row.is_unproven() || may_hide) {
+            true => UNPROVEN,
+            false => stat.changed,
+        }
     }
 
     /// All that was dirty is sent. What became dirty meanwhile waits in proportion to what that cost.
@@ -355,20 +375,20 @@ impl Round<'_> {
         origin: OriginId,
     ) -> Result<()> {
         match self.attributes_at(at, name, stat) {
-            Some(attributes) => self.put_attributes(row, stat, attributes, origin, false),
+            Some(attributes) => self.put_attributes(row, stat, attributes, origin, stat.changed),
             None => Ok(()),
         }
     }
 
-    /// Sends attributes if they differ from those last sent, and brings the row up to date. A
-    /// `suspect` row is compared again by the next scan, whatever its times say.
+    /// Sends attributes if they differ from those last sent, and brings the row up to date, with `changed` for
+    /// the file's change time: [`SUSPECT`] or [`UNPROVEN`] when the next scan is to compare it.
     pub(super) fn put_attributes(
         &mut self,
         row: &FileRow,
         stat: &Stat,
         attributes: Attributes,
         origin: OriginId,
-        suspect: bool,
+        changed: Timestamp,
     ) -> Result<()> {
         let digest = attributes_digest(&attributes);
         if digest != row.digest {
@@ -381,10 +401,10 @@ impl Round<'_> {
                 },
             );
         }
-        let mut new = FileRow::of(row.id, stat, digest, row.staged);
-        if suspect {
-            new.changed = SUSPECT;
-        }
+        let new = FileRow {
+            changed,
+            ..FileRow::of(row.id, stat, digest, row.staged)
+        };
         if new != *row {
             self.state.index.put_file(&new, self.batch.sequence())?;
         }
@@ -468,59 +488,6 @@ pub(super) enum Compared {
     NotNow,
 }
 
-/// May what was read be out of date already, and nothing show it? What somebody announces is announced again
-/// when it is written again.
-pub(super) fn hides_writes(content: &OpenContent, mark: Mark) -> bool {
-    mark.sources.has(Source::Scan) && is_racy(&content.stat, content.tick)
-}
-
-/// Is it a young file that goes on growing, as one that will replace another does? Comparing reads all
-/// of it, so it must have grown by a good part: then all comparisons together read a few times its size.
-fn is_being_made(row: &FileRow, stat: &Stat) -> bool {
-    let age = wall_clock().0.saturating_sub(stat.birth.cast_signed());
-    let grown = stat.size.saturating_sub(row.size);
-    (0..YOUNG.as_nanos() as i64).contains(&age)
-        && grown >= REWRITTEN_BYTES_MIN
-        && grown >= stat.size / GROWN_PART
-}
-
-/// Is most of a large file dirty?
-pub(super) fn is_heavy(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
-    let size = stat.size.max(row.size);
-    let dirty = if dirt.whole {
-        size
-    } else {
-        dirt.ranges.bytes(size)
-    };
-    dirty >= REWRITTEN_BYTES_MIN && dirty * 2 > size
-}
-
-/// Is most of a file dirty of which the receiver has an older, large version?
-fn is_rewritten(dirt: &Dirt, row: &FileRow, stat: &Stat) -> bool {
-    row.size >= REWRITTEN_BYTES_MIN && is_heavy(dirt, row, stat)
-}
-
-/// Turns what the hints and the two sides say into ranges, where that is possible. A row is suspect
-/// while the file is half sent; that is no reason to begin anew. What is announced of a file that is
-/// doubted does not tell all of it.
-fn widen(entry: &mut DirtyFile, row: &FileRow, stat: &Stat, doubted: bool) {
-    let dirt = &mut entry.dirt;
-    let told = !dirt.ranges.is_empty() || dirt.appended || dirt.whole;
-    let announced = entry.begun.is_some() || told && !doubted;
-    let suspect = row.is_suspect() && !row.staged && entry.begun.is_none();
-    let by_scan = entry.mark.sources.has(Source::Scan) || doubted;
-    dirt.whole |= suspect || !announced && looks_written(row, stat, by_scan);
-    if stat.size > row.size {
-        dirt.ranges.add(row.size, u64::MAX);
-    }
-}
-
-fn wants_comparison(entry: &DirtyFile, row: &FileRow, stat: &Stat) -> bool {
-    let whole = entry.dirt.whole && stat.size.max(row.size) > ASK_BYTES_MIN;
-    let rewritten = entry.begun.is_none() && is_rewritten(&entry.dirt, row, stat);
-    !row.staged && (whole || rewritten)
-}
-
 impl Why {
     /// On behalf of a dirty file.
     pub(super) fn of(mark: Mark) -> Self {
@@ -529,110 +496,5 @@ impl Why {
             deep: false,
             scan: false,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use everwrite_protocol::ids::Timestamp;
-
-    use super::*;
-    use crate::intake::Source;
-
-    fn stat(size: u64) -> Stat {
-        let inode = Inode {
-            device: 1,
-            inode: 1,
-        };
-        Stat {
-            inode,
-            birth: 0,
-            kind: Kind::Regular,
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            size,
-            allocated: 0,
-            modified: Timestamp(0),
-            changed: Timestamp(0),
-            device_number: 0,
-            links: 1,
-        }
-    }
-
-    #[test]
-    fn a_file_in_the_making_is_young_and_grows_by_a_good_part() {
-        let now = wall_clock().0.cast_unsigned();
-        let born = |birth, size| Stat {
-            birth,
-            ..stat(size)
-        };
-        let row = |size| FileRow::of(FileId(1), &stat(size), [0; 16], false);
-        let cases = [
-            (now, 40 << 20, 50 << 20, true),
-            (now, 100 << 20, 101 << 20, false),
-            (now, 100, 200, false),
-            (now - 2 * YOUNG.as_nanos() as u64, 40 << 20, 50 << 20, false),
-            (0, 40 << 20, 50 << 20, false),
-        ];
-        for (birth, before, size, expected) in cases {
-            let made = is_being_made(&row(before), &born(birth, size));
-            assert_eq!(made, expected, "from {before} to {size}, born {birth}");
-        }
-    }
-
-    /// Dirty from 4 MiB on.
-    fn entry(begun: Option<Timestamp>, source: Source) -> DirtyFile {
-        let mark = Mark {
-            ticket: Ticket(1),
-            since: Instant::now(),
-            origin: OriginId::SCAN,
-            sources: source.into(),
-        };
-        let mut dirt = Dirt::default();
-        dirt.ranges.add(4 << 20, u64::MAX);
-        DirtyFile {
-            dirt,
-            begun,
-            ..DirtyFile::new(mark)
-        }
-    }
-
-    #[test]
-    fn what_is_told_of_a_doubted_file_is_not_all() {
-        let row = FileRow::of(FileId(1), &stat(10 << 20), [0; 16], false);
-        let written = Stat {
-            modified: Timestamp(row.modified.0 + 1),
-            changed: Timestamp(row.changed.0 + 1),
-            ..stat(10 << 20)
-        };
-        for (doubted, begun, whole) in [
-            (false, None, false),
-            (true, None, true),
-            (true, Some(written.changed), false),
-        ] {
-            let mut entry = entry(begun, Source::Shim);
-            widen(&mut entry, &row, &written, doubted);
-            assert_eq!(entry.dirt.whole, whole, "{doubted} {begun:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_half_sent_is_not_begun_anew() {
-        let stat = stat(10 << 20);
-        let mut row = FileRow::of(FileId(1), &stat, [0; 16], false);
-        row.changed = SUSPECT;
-        for begun in [None, Some(stat.changed)] {
-            let mut entry = entry(begun, Source::Scan);
-            widen(&mut entry, &row, &stat, false);
-            assert_eq!(entry.dirt.whole, begun.is_none());
-            assert_eq!(wants_comparison(&entry, &row, &stat), begun.is_none());
-        }
-        let mut entry = entry(Some(stat.changed), Source::Scan);
-        entry.dirt.whole = true;
-        assert!(
-            wants_comparison(&entry, &row, &stat),
-            "a new hint that says nothing of where"
-        );
     }
 }

@@ -7,7 +7,7 @@ use everwrite_protocol::ids::{FileId, Name};
 use everwrite_protocol::wire::{Attributes, BackupCommand, Kind};
 
 use super::Round;
-use super::content::hides_writes;
+use super::dirt::hides_writes;
 use super::names::{At, Why};
 use super::state::Delayed;
 use crate::clock::wall_clock;

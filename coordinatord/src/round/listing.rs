@@ -209,7 +209,7 @@ impl Round<'_> {
             Ok(attributes) => {
                 debug_assert_eq!(attributes.kind, Kind::Directory);
                 if attributes_digest(&attributes) != row.digest || stat.changed != row.changed {
-                    self.put_attributes(row, &stat, attributes, origin, false)?;
+                    self.put_attributes(row, &stat, attributes, origin, stat.changed)?;
                 }
                 Ok(())
             }

@@ -11,6 +11,7 @@ mod account;
 mod compare;
 mod content;
 mod create;
+mod dirt;
 mod listing;
 mod moves;
 mod names;

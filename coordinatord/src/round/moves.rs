@@ -4,7 +4,7 @@ use anyhow::Result;
 use everwrite_protocol::ids::{FileId, Name};
 use everwrite_protocol::wire::{BackupCommand, Kind};
 
-use super::content::is_heavy;
+use super::dirt::is_heavy;
 use super::names::{At, Opened, Why};
 use super::{Round, SMALL_BYTES};
 use crate::index::FileRow;

@@ -22,7 +22,7 @@ const DIGEST_BYTES_MIN: u64 = 128 << 10;
 pub(super) fn looks_written(row: &FileRow, stat: &Stat, found_by_scan: bool) -> bool {
     let moved = row.modified != stat.modified;
     let moved_on = moved && (stat.modified > row.modified || stat.modified == stat.changed);
-    let touched = row.changed != stat.changed && stat.size > DIGEST_BYTES_MIN;
+    let touched = !row.is_unproven() && row.changed != stat.changed && stat.size > DIGEST_BYTES_MIN;
     row.size != stat.size || moved_on || found_by_scan && (moved || touched)
 }
 
