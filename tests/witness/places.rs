@@ -143,53 +143,125 @@ fn btrfs_subvolumes() {
     all_was_heard(&pair);
 }
 
-/// Where fanotify can't tell which file it is, that is said, and scans find what changed.
-#[track_caller]
-fn is_said_not_to_be_heard(place: Place, tree: PathBuf) {
-    let pair = protecting(place, tree);
+/// As distributions have it: what is mounted is a subvolume, and the top of the file system nowhere.
+#[test]
+fn a_root_in_a_btrfs_subvolume() {
+    let test = "a_root_in_a_btrfs_subvolume";
+    let Some(disk) = Disk::mount(test, "btrfs", 160) else {
+        return;
+    };
+    let script = "btrfs -q subvolume create disk/@; umount disk; mount -o loop,subvol=@ image disk
+        mkdir disk/tree; btrfs -q subvolume create disk/tree/nested";
+    run(Command::new("sh")
+        .args(["-ec", script])
+        .current_dir(disk.place.path()))
+    .success();
+    let tree = disk.place.path().join("disk/tree");
+    for below in [".", "nested"] {
+        harness::shell(&tree.join(below), TREE);
+    }
+    let pair = protecting(Place::new(), tree);
+    if !is_witnessed(test, &pair) {
+        return;
+    }
+    run(&mut writing(&pair, &["changes"])).success();
+    // The same inode number as another file's in the subvolume above.
+    let mut mapping = writing(&pair, &["map", "mapped"]);
+    let mut mapping = Steps::start(mapping.current_dir(pair.tree.join("nested")));
+    soon_mirrored(&pair);
+    mapping.next();
+    soon_mirrored(&pair);
+    mapping.finish();
+    all_was_heard(&pair);
+}
+
+/// An overlay of directories `lower` and `upper` at `merged`, unmounted when dropped. `place` is on a file system
+/// that an upper directory may be on.
+fn overlay(place: &std::path::Path) -> Result<Unmount, String> {
+    for name in ["lower", "upper", "work", "merged"] {
+        std::fs::create_dir(place.join(name)).expect("make a directory");
+    }
+    harness::shell(
+        &place.join("lower"),
+        format!("mkdir -p a/tree; cd a/tree; {TREE}"),
+    );
+    let options = ["lowerdir=", "upperdir=", "workdir="].map(|option| {
+        let name = option.trim_end_matches("dir=");
+        format!("{option}{}", place.join(name).display())
+    });
+    let mounted = run(Command::new("mount")
+        .args(["-t", "overlay", "overlay", "-o"])
+        .arg(format!("redirect_dir=on,{}", options.join(",")))
+        .arg(place.join("merged")));
+    match mounted.code {
+        Some(0) => Ok(Unmount(place.join("merged"))),
+        _ => Err(mounted.stderr),
+    }
+}
+
+/// What containers see: a root in an overlay, in a directory that nobody has changed yet.
+#[test]
+fn overlayfs() {
+    let test = "overlayfs";
+    let Some(disk) = Disk::mount(test, "ext4", 64) else {
+        return;
+    };
+    let place = disk.place.path().join("disk");
+    let merged = match overlay(&place) {
+        Ok(merged) => merged,
+        Err(reason) => return skip(test, &reason),
+    };
+    let pair = protecting(Place::new(), merged.0.join("a/tree"));
+    if !is_witnessed(test, &pair) {
+        return;
+    }
+    run(&mut writing(&pair, &["changes"])).success();
+    run(&mut writing(&pair, &["append", "append", "1000"])).success();
+    let mut holder = Steps::start(&mut writing(&pair, &["hold", "held"]));
+    let mut mapping = Steps::start(&mut writing(&pair, &["map", "mapped"]));
+    soon_mirrored(&pair);
+    holder.next();
+    mapping.next();
+    soon_mirrored(&pair);
+    // Into the overlay's upper directory, beside it, and not into the root.
+    harness::shell(&place.join("upper/a/tree"), "echo directly >> held");
+    harness::shell(
+        &merged.0,
+        "echo beside > b; mkdir c; echo in > c/f; mv c/f a/tree/moved-in",
+    );
+    holder.finish();
+    mapping.finish();
+    let origin = pair
+        .source
+        .everwrite(["log", &pair.tree.join("append").display().to_string()]);
+    assert!(origin.success().text().contains("static-writer["));
+    all_was_heard(&pair);
+}
+
+/// Where it can't be heard what is written, that is said, and scans find what changed.
+#[test]
+fn an_overlay_in_memory_is_said_not_to_be_heard() {
+    let test = "an_overlay_in_memory_is_said_not_to_be_heard";
+    let place = Place::new();
+    let disk = match harness::SmallDisk::mount(&place, 64) {
+        Ok(disk) => disk,
+        Err(reason) => return skip(test, &reason),
+    };
+    let merged = match overlay(disk.path()) {
+        Ok(merged) => merged,
+        Err(reason) => return skip(test, &reason),
+    };
+    let pair = protecting(place, merged.0.join("a/tree"));
     let names = harness::wait_for("the witness says how it stands", harness::DEADLINE, || {
         let names = pair.source.status().capture.names;
         (names.state != "off").then_some(names)
     });
-    assert!(!names.reason.is_empty() && names.state != "on", "{names:?}");
+    assert!(
+        names.reason.contains("overlayfs") && names.state != "on",
+        "{names:?}"
+    );
     run(&mut writing(&pair, &["append", "append", "100"])).success();
     pair.assert_mirrored();
-}
-
-/// A file system mark wants the file system's own top.
-#[test]
-fn a_root_in_a_btrfs_subvolume_is_said_not_to_be_heard() {
-    let test = "a_root_in_a_btrfs_subvolume_is_said_not_to_be_heard";
-    let Some(disk) = Disk::mount(test, "btrfs", 160) else {
-        return;
-    };
-    let tree = disk.place.path().join("disk/tree");
-    run(Command::new("btrfs")
-        .args(["-q", "subvolume", "create"])
-        .arg(&tree))
-    .success();
-    harness::shell(&tree, TREE);
-    is_said_not_to_be_heard(Place::new(), tree);
-}
-
-#[test]
-fn overlayfs_is_said_not_to_be_heard() {
-    let test = "overlayfs_is_said_not_to_be_heard";
-    let place = Place::new();
-    for name in ["lower", "upper", "work", "merged"] {
-        place.directory(name);
-    }
-    harness::shell(&place.path().join("lower"), TREE);
-    let script = "mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged";
-    let mounted = run(Command::new("sh")
-        .args(["-ec", script])
-        .current_dir(place.path()));
-    if mounted.code != Some(0) {
-        return skip(test, &mounted.stderr);
-    }
-    let tree = place.path().join("merged");
-    let _unmounted = Unmount(tree.clone());
-    is_said_not_to_be_heard(place, tree);
 }
 
 /// Being watched keeps no disk from being unmounted; its root halts then.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, makedev, statx};
 
 use crate::intake::{Intake, Places, RootPlace};
-use crate::mounts::mount_points;
+use crate::mounts::mounts;
 
 /// Tells the shims where the roots are. Looking may take long (a root on a file system that does not
 /// answer), so it is never waited for; until it is known where the roots are now, nothing is outside.
@@ -74,9 +74,9 @@ pub fn places_of<'p>(roots: impl IntoIterator<Item = &'p Path>) -> Option<Places
         .map(root_place)
         .collect::<io::Result<Vec<_>>>()
         .ok()?;
-    let mounts = std::fs::read(MOUNTS).ok()?;
+    let mountinfo = std::fs::read(MOUNTS).ok()?;
     let within = |mount: &Path| found.iter().any(|root| is_within(mount, root));
-    if mount_points(&mounts).any(|mount| within(&mount)) {
+    if mounts(&mountinfo).any(|mount| within(&mount.point)) {
         return None;
     }
     let top = look(Path::new("/")).ok()?;

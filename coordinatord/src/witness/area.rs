@@ -1,15 +1,20 @@
 //! What is watched: the directory of each root, and of each mount below one.
 
+use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use everwrite_protocol::local::Inode;
-use rustix::fs::{CWD, Mode, OFlags, fstatfs, fstatvfs, openat};
+use everwrite_protocol::wire::Kind;
+use rustix::fs::{CWD, Mode, OFlags, fstatfs, fstatvfs, openat, readlink};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use crate::look::stat_descriptor;
-use crate::mounts::mount_points;
+use super::handle::{self, BTRFS, BTRFS_FIRST_TREE};
+use super::overlay::{OVERLAY, Upper, upper};
+use crate::look::{Stat, stat_at, stat_descriptor};
+use crate::mounts::mounts;
 use crate::read::IN_MEMORY;
 
 const MOUNTS: &str = "/proc/self/mountinfo";
@@ -29,27 +34,117 @@ const OF_THIS_KERNEL: [u64; 6] = [
 pub(super) struct Area {
     /// Its path.
     pub(super) path: PathBuf,
-    /// Keeps it from being freed, and opens handles on its file system.
+    /// Keeps it from being freed, and opens handles on its file system. In an overlay, that of the upper
+    /// directory.
     directory: OwnedFd,
-    /// Which directory it is.
+    /// Which directory `directory` is.
     pub(super) inode: Inode,
-    /// `f_type`, statfs(2).
+    /// `f_type` of its file system, statfs(2).
     pub(super) magic: u64,
     /// `f_fsid`, statfs(2): names the file system in what fanotify tells.
     pub(super) file_system: [u8; 8],
+    /// What stands for the file system, where that is another directory than this.
+    marked: Option<OwnedFd>,
+    /// Where its files are seen by those who use them, if that is elsewhere.
+    shown: Option<Shown>,
+    /// Why it can't be watched, if so.
+    pub(super) unheard: Option<String>,
+}
+
+/// A directory in an overlay.
+struct Shown {
+    directory: OwnedFd,
+    inode: Inode,
+    /// Its path below the top of the overlay.
+    below: PathBuf,
 }
 
 impl Area {
-    fn open(path: &Path) -> io::Result<Self> {
+    fn open(path: &Path, mountinfo: &[u8]) -> io::Result<Self> {
         let directory = beside_the_mount(openat(CWD, path, FLAGS, Mode::empty())?);
-        let magic = fstatfs(&directory)?.f_type;
+        if magic(&directory)? != OVERLAY {
+            return Self::of(path, directory);
+        }
+        match upper(path, mountinfo) {
+            Ok(upper) => Self::of_overlay(path, directory, upper),
+            Err(error) => Ok(Self {
+                unheard: Some(error.to_string()),
+                ..Self::of(path, directory)?
+            }),
+        }
+    }
+
+    fn of(path: &Path, directory: OwnedFd) -> io::Result<Self> {
+        let magic = magic(&directory)?;
+        let marked = if magic == BTRFS {
+            first_tree(directory.as_fd())?
+        } else {
+            None
+        };
+        let file_system = fstatvfs(marked.as_ref().unwrap_or(&directory))?.f_fsid;
         Ok(Self {
             path: path.to_owned(),
             inode: stat_descriptor(&directory)?.inode,
-            magic: u64::try_from(magic).unwrap_or_default() & 0xffff_ffff,
-            file_system: fstatvfs(&directory)?.f_fsid.to_ne_bytes(),
+            magic,
+            file_system: file_system.to_ne_bytes(),
             directory,
+            marked,
+            shown: None,
+            unheard: None,
         })
+    }
+
+    fn of_overlay(path: &Path, directory: OwnedFd, upper: Upper) -> io::Result<Self> {
+        Ok(Self {
+            shown: Some(Shown {
+                inode: stat_descriptor(&directory)?.inode,
+                directory,
+                below: upper.below,
+            }),
+            ..Self::of(path, beside_the_mount(upper.directory.into()))?
+        })
+    }
+
+    /// What fanotify is to mark to hear of the whole file system.
+    pub(super) fn marked(&self) -> BorrowedFd<'_> {
+        self.marked.as_ref().unwrap_or(&self.directory).as_fd()
+    }
+
+    /// Which directory those who use it see.
+    pub(super) fn top(&self) -> Inode {
+        self.shown.as_ref().map_or(self.inode, |shown| shown.inode)
+    }
+
+    /// Is this the upper directory of an overlay?
+    pub(super) fn is_shown_elsewhere(&self) -> bool {
+        self.shown.is_some()
+    }
+
+    /// A file below the directory (O_PATH is enough) as those see it who use it; `None` where they don't.
+    pub(super) fn seen(&self, file: BorrowedFd<'_>) -> io::Result<Option<Stat>> {
+        let stat = stat_descriptor(file)?;
+        let Some(shown) = &self.shown else {
+            return Ok(Some(stat));
+        };
+        let path = self.path_of(file)?;
+        if path == Path::new("") && stat.kind != Kind::Directory {
+            // The kernel knows the file by its number alone.
+            return Err(io::Error::other(
+                "a file of an overlay has no name any more",
+            ));
+        }
+        match path.strip_prefix(&shown.below) {
+            Ok(rest) if rest == Path::new("") => stat_descriptor(&shown.directory).map(Some),
+            Ok(rest) => stat_at(&shown.directory, rest),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The path below the directory, which is the top of its mount.
+    fn path_of(&self, file: BorrowedFd<'_>) -> io::Result<PathBuf> {
+        let path = readlink(format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new())?;
+        let path = PathBuf::from(OsString::from_vec(path.into_bytes()));
+        Ok(path.strip_prefix("/").map(Path::to_owned).unwrap_or(path))
     }
 
     /// Is nothing changed here but by this kernel, which tells of it?
@@ -60,6 +155,21 @@ impl Area {
     /// Does the kernel tell of stores into mapped pages here?
     pub(super) fn tells_of_stores(&self) -> bool {
         !IN_MEMORY.contains(&self.magic)
+    }
+}
+
+/// `f_type`, statfs(2).
+fn magic(directory: &OwnedFd) -> io::Result<u64> {
+    let magic = fstatfs(directory)?.f_type;
+    Ok(u64::try_from(magic).unwrap_or_default() & 0xffff_ffff)
+}
+
+/// The top of a btrfs, wherever in it `directory` is: each subvolume passes for a file system, and the mark of a file
+/// system wants the top of the first. It need not be mounted anywhere. `None` without the right to open handles.
+fn first_tree(directory: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    match handle::open_directory(directory, &handle::of_tree(BTRFS_FIRST_TREE)) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Ok(None),
+        opened => opened,
     }
 }
 
@@ -107,21 +217,27 @@ pub(super) fn areas_of(roots: &[PathBuf]) -> Found {
         roots: roots.to_vec(),
         ..Found::default()
     };
+    let mountinfo = std::fs::read(MOUNTS).unwrap_or_default();
     for root in roots {
-        match root.canonicalize().and_then(|path| Area::open(&path)) {
+        match root
+            .canonicalize()
+            .and_then(|path| Area::open(&path, &mountinfo))
+        {
             Ok(area) => found.areas.push(area),
             Err(error) => found.missing(root, &error),
         }
     }
-    let mounts = std::fs::read(MOUNTS).unwrap_or_default();
     let below = |mount: &PathBuf| {
         let is_below = |area: &Area| is_within(mount, &area.path);
         found.areas.iter().any(is_below)
     };
-    let mounts: Vec<_> = mount_points(&mounts).filter(below).collect();
+    let mounts: Vec<_> = mounts(&mountinfo)
+        .map(|mount| mount.point)
+        .filter(below)
+        .collect();
     for mount in mounts {
-        match Area::open(&mount) {
-            Ok(area) if found.areas.iter().all(|known| known.inode != area.inode) => {
+        match Area::open(&mount, &mountinfo) {
+            Ok(area) if found.areas.iter().all(|known| known.top() != area.top()) => {
                 found.areas.push(area);
             }
             Ok(_) => {}
@@ -140,7 +256,7 @@ fn is_within(path: &Path, directory: &Path) -> bool {
 
 /// Are these the same directories?
 pub(super) fn are_the_same(one: &[Area], other: &[Area]) -> bool {
-    let key = |area: &Area| (area.path.clone(), area.inode);
+    let key = |area: &Area| (area.path.clone(), area.inode, area.top());
     one.len() == other.len() && one.iter().map(key).eq(other.iter().map(key))
 }
 

@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::directories;
+use super::handle;
 use super::record::Handle;
-use crate::mounts::mounts_of_type;
+use crate::mounts::mounts;
 
 /// Groups remembered; all are forgotten when there are more. A number is never given again.
 const KNOWN_MAX: usize = 1 << 12;
@@ -24,10 +24,12 @@ pub(super) struct Cgroups {
 impl Cgroups {
     /// Of the machine's unified hierarchy; where there is none, it knows nothing.
     pub(super) fn new() -> Self {
-        let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+        let mountinfo = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
         let opened = |path: PathBuf| Some((File::open(&path).ok()?, path));
+        let mut unified = mounts(&mountinfo)
+            .filter(|mount| mount.kind == b"cgroup2" && mount.top == Path::new("/"));
         Self {
-            mount: mounts_of_type(&mounts, b"cgroup2").find_map(opened),
+            mount: unified.find_map(|mount| opened(mount.point)),
             known: HashMap::new(),
         }
     }
@@ -53,7 +55,7 @@ impl Cgroups {
             kind: HANDLE_OF_NUMBER,
             bytes: number.to_ne_bytes().to_vec(),
         };
-        let group = directories::open(mount.as_fd(), &handle).ok()??;
+        let group = handle::open(mount.as_fd(), &handle).ok()??;
         let link = format!("/proc/self/fd/{}", group.as_raw_fd());
         below(&std::fs::read_link(link).ok()?, top)
     }

@@ -1,13 +1,13 @@
 //! What the program in the kernel tells (`bpf/event.h`), decoded. The one place that knows the layout.
 
 /// Bytes of an encoded event.
-pub(super) const EVENT_BYTES: usize = 72;
+pub(super) const EVENT_BYTES: usize = 88;
 
 /// Something happened to the content or attributes of a file below a root.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Event {
-    /// Inode number, on the file system of the root.
-    pub(super) inode: u64,
+    /// The file, on the file system of the root.
+    pub(super) file: Number,
     /// The number that the root was registered under.
     pub(super) root: u32,
     /// What happened.
@@ -20,6 +20,30 @@ pub(super) struct Event {
     pub(super) at: u64,
     /// Who did it.
     pub(super) actor: Actor,
+}
+
+/// A file by number, as the kernel knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Number {
+    /// Of the inode.
+    pub(super) inode: u64,
+    /// Tells a reused number apart.
+    pub(super) generation: u32,
+    /// btrfs: the subvolume (`objectid` of its tree), whose numbers are its own. 0 elsewhere.
+    pub(super) tree: u64,
+}
+
+impl Number {
+    /// `struct lost_file`, with the number that its root was registered under.
+    pub(super) fn decode_lost(bytes: &[u8]) -> Option<(u32, Self)> {
+        let bytes: &[u8; 24] = bytes.first_chunk()?;
+        let number = Self {
+            inode: long(bytes, 0),
+            generation: word(bytes, 20),
+            tree: long(bytes, 8),
+        };
+        Some((word(bytes, 16), number))
+    }
 }
 
 /// What happened to a file.
@@ -65,7 +89,11 @@ impl Event {
         };
         let flags = short(bytes, 46);
         Some(Self {
-            inode: long(bytes, 0),
+            file: Number {
+                inode: long(bytes, 0),
+                generation: word(bytes, 80),
+                tree: long(bytes, 72),
+            },
             root: word(bytes, 32),
             change,
             mapped: flags & 1 != 0,
@@ -150,7 +178,12 @@ mod tests {
             .iter()
             .for_each(|short| bytes.extend(short.to_ne_bytes()));
         bytes.extend(*b"busybox\0\0\0\0\0\0\0\0\0");
-        bytes.extend(77u64.to_ne_bytes());
+        [77u64, 5]
+            .iter()
+            .for_each(|long| bytes.extend(long.to_ne_bytes()));
+        [9u32, 0]
+            .iter()
+            .for_each(|word| bytes.extend(word.to_ne_bytes()));
         bytes
     }
 
@@ -158,7 +191,13 @@ mod tests {
     fn what_the_kernel_tells_is_understood() {
         let event = Event::decode(&encoded(1, 3)).unwrap();
         assert_eq!(encoded(1, 3).len(), EVENT_BYTES);
-        assert_eq!((event.inode, event.root, event.at), (7, 3, 77));
+        assert_eq!((event.root, event.at), (3, 77));
+        let file = Number {
+            inode: 7,
+            generation: 9,
+            tree: 5,
+        };
+        assert_eq!(event.file, file);
         let written = Change::Written {
             offset: 4096,
             length: 100,

@@ -11,11 +11,12 @@ use everwrite_protocol::wire::Kind;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::area::Area;
-use super::directories::{self, Directories};
+use super::directories::{self, Directories, View};
 use super::event::{Change, Event};
 use super::pending::Pending;
 use super::programs::Programs;
 use super::record::{Handle, Record};
+use super::seen::{Seen, area};
 use super::tracer::Tracer;
 use super::tracer_report::Lost;
 use crate::intake::{Merge, OriginId, What};
@@ -27,7 +28,8 @@ const MAPPED_MAX: usize = 1 << 14;
 pub(super) struct Hearing {
     pub(super) merge: Merge,
     pub(super) areas: Vec<Area>,
-    pub(super) directories: Directories,
+    directories: Directories,
+    seen: Seen,
     pub(super) pending: Pending,
     programs: Programs,
     mapped: HashSet<Inode>,
@@ -43,12 +45,20 @@ impl Hearing {
             merge,
             areas: Vec::new(),
             directories: Directories::default(),
+            seen: Seen::default(),
             pending: Pending::default(),
             programs,
             mapped: HashSet::new(),
             names_heard: 0,
             overflows: 0,
         }
+    }
+
+    /// Other areas are watched from now on.
+    pub(super) fn watch(&mut self, areas: Vec<Area>) {
+        self.directories.forget();
+        self.seen.forget();
+        self.areas = areas;
     }
 
     /// From now on process numbers may stand for other programs.
@@ -60,29 +70,34 @@ impl Hearing {
     pub(super) fn event(&mut self, event: &Event, tracer: &Tracer, clock: Clock) {
         let now = clock.now;
         tracing::trace!(?event, "told");
-        // A root that is not watched any more.
-        let Some(area) = area(&self.areas, event.root) else {
-            return;
+        let files = match self.seen.files(&self.areas, event.root, event.file) {
+            Ok(files) => files,
+            Err(error) => return self.unplaced(&error, now),
         };
-        let file = Inode {
-            device: area.inode.device,
-            inode: event.inode,
-        };
-        let tells_of_stores = area.tells_of_stores();
+        let tells_of_stores = area(&self.areas, event.root).is_some_and(Area::tells_of_stores);
         let origin = self
             .programs
             .of_actor(&event.actor, |process| tracer.program(process));
-        for what in whats(event, file, tells_of_stores) {
-            if matches!(what, What::Mapped { .. }) && self.mapped.len() < MAPPED_MAX {
-                self.mapped.insert(file);
+        for file in files {
+            for what in whats(event, file, tells_of_stores) {
+                if matches!(what, What::Mapped { .. }) && self.mapped.len() < MAPPED_MAX {
+                    self.mapped.insert(file);
+                }
+                self.hint(
+                    origin,
+                    clock.moment(event.at),
+                    what,
+                    event.pending.then_some(now),
+                );
             }
-            self.hint(
-                origin,
-                clock.moment(event.at),
-                what,
-                event.pending.then_some(now),
-            );
         }
+    }
+
+    /// What was told could not be placed.
+    fn unplaced(&mut self, error: &io::Error, now: Instant) {
+        tracing::warn!(%error, "what the kernel told could not be placed: everything is looked at");
+        self.overflows += 1;
+        self.merge.add(OriginId::SCAN, now, What::Everything);
     }
 
     /// A hint, and the same again later when what it tells of may not have happened yet.
@@ -104,12 +119,12 @@ impl Hearing {
 
     /// What eBPF could not tell.
     pub(super) fn lost(&mut self, lost: &Lost, now: Instant) {
-        for (root, inode) in &lost.files {
-            if let Some(area) = area(&self.areas, *root) {
-                let file = Inode {
-                    device: area.inode.device,
-                    inode: *inode,
-                };
+        for (root, number) in &lost.files {
+            let files = match self.seen.files(&self.areas, *root, *number) {
+                Ok(files) => files,
+                Err(error) => return self.unplaced(&error, now),
+            };
+            for file in files {
                 self.merge.add(OriginId::SCAN, now, What::Flush { file });
                 self.merge
                     .add(OriginId::SCAN, now, What::Whole { file, birth: 0 });
@@ -137,8 +152,8 @@ impl Hearing {
         let told = match self.whats_of(record, tracer.as_deref_mut()) {
             Ok(told) => told,
             Err(error) => {
-                tracing::warn!(%error, "what fanotify told could not be placed: everything is looked at");
-                return self.overflow(tracer, now);
+                self.membership_changed(tracer);
+                return self.unplaced(&error, now);
             }
         };
         if told.is_empty() {
@@ -171,21 +186,30 @@ impl Hearing {
     }
 
     /// An error means that nobody knows what it is about.
-    fn whats_of(&mut self, record: &Record, tracer: Option<&mut Tracer>) -> io::Result<Vec<What>> {
-        let mut whats = Vec::new();
+    fn whats_of(
+        &mut self,
+        record: &Record,
+        mut tracer: Option<&mut Tracer>,
+    ) -> io::Result<Vec<What>> {
         if record.is(libc::FAN_RENAME) {
             let renamed = self.renamed(record)?;
-            if record.is(libc::FAN_ONDIR) && matches!(renamed, Some(What::Name { .. })) {
+            let is_move = |what: &What| matches!(what, What::Name { .. });
+            if record.is(libc::FAN_ONDIR) && renamed.iter().any(is_move) {
                 self.membership_changed(tracer);
             }
-            whats.extend(renamed);
-        } else if let Some((directory, name)) = &record.at
-            && let Some(directory) = self.directories.inside(directory, &self.areas)?
-        {
+            return Ok(renamed);
+        }
+        let Some((directory, name)) = &record.at else {
+            return Ok(Vec::new());
+        };
+        let mut whats = Vec::new();
+        for view in self.directories.views(directory, &self.areas)? {
             match name {
-                Some(name) => self.in_directory(directory, name, record, tracer, &mut whats)?,
+                Some(name) => {
+                    self.in_directory(view, name, record, tracer.as_deref_mut(), &mut whats)?
+                }
                 None => whats.push(What::Attributes {
-                    file: directory,
+                    file: view.directory,
                     birth: 0,
                 }),
             }
@@ -195,19 +219,20 @@ impl Hearing {
 
     fn in_directory(
         &mut self,
-        directory: Inode,
+        view: View,
         name: &Name,
         record: &Record,
         tracer: Option<&mut Tracer>,
         whats: &mut Vec<What>,
     ) -> io::Result<()> {
-        let found = match &record.target {
-            Some(handle) => directories::file(handle, &self.areas)?,
-            None => None,
+        let area = self.areas.get(view.area);
+        let found = match (&record.target, area) {
+            (Some(handle), Some(area)) => directories::file(handle, area)?,
+            _ => None,
         };
         if record.is(libc::FAN_CREATE | libc::FAN_DELETE) {
             whats.push(What::Name {
-                directory,
+                directory: view.directory,
                 name: name.clone(),
                 // A further name of what may have lain outside until now.
                 arrived: record.is(libc::FAN_CREATE)
@@ -241,41 +266,47 @@ impl Hearing {
         What::Unmapped { file, birth }
     }
 
-    fn renamed(&mut self, record: &Record) -> io::Result<Option<What>> {
-        let mut place = |place: &Option<(Handle, Option<Name>)>| {
+    fn renamed(&mut self, record: &Record) -> io::Result<Vec<What>> {
+        let mut places = |place: &Option<(Handle, Option<Name>)>| {
             let Some((directory, Some(name))) = place else {
-                return Ok(None);
+                return Ok(Vec::new());
             };
-            let inside = self.directories.inside(directory, &self.areas);
-            inside.map(|directory| Some((directory?, name.clone())))
+            let views = self.directories.views(directory, &self.areas)?;
+            let named = |view: View| (view.directory, name.clone());
+            io::Result::Ok(views.into_iter().map(named).collect())
         };
-        Ok(match (place(&record.old)?, place(&record.new)?) {
-            (Some((old_directory, old_name)), Some((new_directory, new_name))) => {
-                Some(What::Rename {
-                    old_directory,
-                    old_name,
-                    new_directory,
-                    new_name,
-                })
-            }
-            (Some((directory, name)), None) => Some(What::Name {
-                directory,
-                name,
-                arrived: false,
-            }),
-            (None, Some((directory, name))) => Some(What::Name {
-                directory,
-                name,
-                arrived: true,
-            }),
-            (None, None) => None,
-        })
+        Ok(moves(places(&record.old)?, places(&record.new)?))
     }
 }
 
-/// Areas are registered under their place in the list, counted from one.
-fn area(areas: &[Area], number: u32) -> Option<&Area> {
-    areas.get(usize::try_from(number).ok()?.checked_sub(1)?)
+/// What was moved, wherever its old and its new place are seen: within one file system, into it, or away.
+fn moves(old: Vec<(Inode, Name)>, mut new: Vec<(Inode, Name)>) -> Vec<What> {
+    let mut whats = Vec::new();
+    for (directory, name) in old {
+        let same = |place: &(Inode, Name)| place.0.device == directory.device;
+        whats.push(match new.iter().position(same) {
+            Some(at) => {
+                let (new_directory, new_name) = new.swap_remove(at);
+                What::Rename {
+                    old_directory: directory,
+                    old_name: name,
+                    new_directory,
+                    new_name,
+                }
+            }
+            None => What::Name {
+                directory,
+                name,
+                arrived: false,
+            },
+        });
+    }
+    whats.extend(new.into_iter().map(|(directory, name)| What::Name {
+        directory,
+        name,
+        arrived: true,
+    }));
+    whats
 }
 
 /// The two clocks at one moment.
@@ -335,7 +366,7 @@ fn whats(event: &Event, file: Inode, tells_of_stores: bool) -> Vec<What> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::event::Actor;
+    use super::super::event::{Actor, Number};
     use super::*;
 
     const FILE: Inode = Inode {
@@ -345,7 +376,11 @@ mod tests {
 
     fn event(change: Change, mapped: bool) -> Event {
         Event {
-            inode: 2,
+            file: Number {
+                inode: 2,
+                generation: 0,
+                tree: 0,
+            },
             root: 1,
             change,
             mapped,
@@ -378,6 +413,34 @@ mod tests {
         );
         let flush = What::Flush { file: FILE };
         assert_eq!(whats(&event(change, true), FILE, true), [write, flush]);
+    }
+
+    #[test]
+    fn a_move_is_one_where_both_places_are_seen() {
+        let place = |device, name: &str| (Inode { device, inode: 5 }, Name::new(name).unwrap());
+        let seen = moves(
+            vec![place(1, "a"), place(2, "a")],
+            vec![place(2, "b"), place(3, "b")],
+        );
+        let name = |(directory, name), arrived| What::Name {
+            directory,
+            name,
+            arrived,
+        };
+        let (old, new) = (place(2, "a"), place(2, "b"));
+        let renamed = What::Rename {
+            old_directory: old.0,
+            old_name: old.1,
+            new_directory: new.0,
+            new_name: new.1,
+        };
+        let expected = [
+            name(place(1, "a"), false),
+            renamed,
+            name(place(3, "b"), true),
+        ];
+        assert_eq!(seen, expected);
+        assert_eq!(moves(Vec::new(), Vec::new()), []);
     }
 
     #[test]

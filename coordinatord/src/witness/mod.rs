@@ -22,13 +22,16 @@ mod directories;
     allow(dead_code, reason = "without eBPF there are no events")
 )]
 mod event;
+mod handle;
 mod hear;
 mod looker;
 mod names;
+mod overlay;
 mod pending;
 mod programs;
 mod record;
 mod report;
+mod seen;
 #[cfg(feature = "ebpf")]
 mod tracer;
 #[cfg(not(feature = "ebpf"))]

@@ -91,7 +91,7 @@ pub(super) fn reason(error: &io::Error) -> String {
             format!("this kernel's fanotify does not tell names (Linux 5.17 does): {error}")
         }
         Some(libc::EOPNOTSUPP | libc::EXDEV | libc::ENODEV | libc::ESTALE) => {
-            format!("this file system can't tell fanotify which file it is (overlayfs, and subvolumes of btrfs): {error}")
+            format!("this file system can't tell fanotify which file it is: {error}")
         }
         _ => error.to_string(),
     }

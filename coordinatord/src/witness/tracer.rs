@@ -14,14 +14,12 @@ use libbpf_rs::{
     PrintLevel, ProgramInput, RingBuffer, RingBufferBuilder, set_print,
 };
 
-use super::event::{Event, KnownProgram};
+use super::event::{Event, KnownProgram, Number};
+use super::handle::{EXT4, XFS};
 use super::tracer_report::{Lost, TracerCounters, TracerProblem};
 
 const TYPES: &str = "/sys/kernel/btf/vmlinux";
 const TYPES_OF_XFS: &str = "/sys/kernel/btf/xfs";
-/// `s_magic`, statfs(2).
-const EXT4: u64 = 0xef53;
-const XFS: u64 = 0x5846_5342;
 /// Programs that hear all writes of a file system together.
 const WRITES: [(u64, &[&str]); 2] = [
     (
@@ -223,10 +221,7 @@ impl Tracer {
         for key in keys {
             // Removed before anybody looks: what is lost from now on comes again.
             let _ = self.lost.delete(&key);
-            if let (Some(inode), Some(root)) = (key.first_chunk(), key.get(8..12)) {
-                let root = root.try_into().map_or(0, u32::from_ne_bytes);
-                lost.files.push((root, u64::from_ne_bytes(*inode)));
-            }
+            lost.files.extend(Number::decode_lost(&key));
         }
         lost
     }

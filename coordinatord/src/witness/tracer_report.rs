@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::event::Number;
+
 /// Why there is no eBPF, for people.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub(super) enum TracerProblem {
@@ -34,8 +36,8 @@ pub(super) enum TracerProblem {
 /// What could not be told for want of room.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Lost {
-    /// Files by root and inode number.
-    pub(super) files: Vec<(u32, u64)>,
+    /// Files by root and number.
+    pub(super) files: Vec<(u32, Number)>,
     /// There were more than the table of files holds.
     pub(super) more: bool,
 }

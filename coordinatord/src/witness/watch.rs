@@ -149,8 +149,7 @@ impl Watch {
 
     fn begin(&mut self, areas: Vec<Area>) {
         self.deaf.clear();
-        self.hearing.directories.forget();
-        self.hearing.areas.clear();
+        self.hearing.watch(Vec::new());
         // Everything is about to be looked at.
         self.young.clear();
         if areas.is_empty() {
@@ -161,7 +160,7 @@ impl Watch {
         }
         self.start_tracer(&areas);
         self.start_names(&areas);
-        self.hearing.areas = areas;
+        self.hearing.watch(areas);
     }
 
     /// Areas go by their number, so other areas want another tracer.
@@ -178,23 +177,34 @@ impl Watch {
     fn start_names(&mut self, areas: &[Area]) {
         self.names = NameWatch::start().map_err(|error| names::reason(&error));
         for area in areas {
-            let ranges = self.tracer.as_ref();
-            let ranges = ranges.is_ok_and(|tracer| tracer.tells_ranges_on(area.magic));
-            let marked = match &self.names {
-                // Else what is told could not be placed.
-                Ok(names) => directories::can_be_opened(area)
-                    .and_then(|()| names.mark(area.as_fd(), !ranges))
-                    .map_err(|error| names::reason(&error)),
-                Err(reason) => Err(reason.clone()),
-            };
-            let heard = marked.and_then(|()| match area.tells_of_all() {
-                true => Ok(()),
-                false => Err("on this kind of file system not all may be heard".to_owned()),
-            });
-            if let Err(reason) = heard {
+            if let Err(reason) = self.start_names_on(area) {
                 self.deaf.push(format!("{}: {reason}", area.path.display()));
             }
         }
+    }
+
+    fn start_names_on(&self, area: &Area) -> Result<(), String> {
+        if let Some(reason) = &area.unheard {
+            return Err(reason.clone());
+        }
+        let ranges = self.tracer.as_ref();
+        let ranges = ranges.is_ok_and(|tracer| tracer.tells_ranges_on(area.magic));
+        let names = self.names.as_ref()?;
+        // Else what is told could not be placed.
+        directories::can_be_opened(area)
+            .and_then(|()| names.mark(area.marked(), !ranges))
+            .map_err(|error| names::reason(&error))?;
+        if !area.tells_of_all() {
+            return Err("on this kind of file system not all may be heard".to_owned());
+        }
+        // What overlayfs writes into its upper directory is hidden from fanotify.
+        if area.is_shown_elsewhere() && !ranges {
+            return Err(
+                "overlayfs: only where eBPF tells of ranges in its upper directory (ext4, xfs) are writes heard"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 
     /// Takes in all that the kernel has told. True when there was anything.
@@ -339,7 +349,7 @@ impl Watch {
             .areas
             .iter()
             .filter(|area| !area.tells_of_stores());
-        report.silent_stores = silent.map(|area| area.inode.device).collect();
+        report.silent_stores = silent.map(|area| area.top().device).collect();
         report.roots.clone_from(&self.roots);
         report.hears_all = watching
             && self.tracer.as_ref().is_ok_and(Tracer::tells_of_stores)

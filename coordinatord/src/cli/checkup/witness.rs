@@ -13,6 +13,8 @@ use crate::config::Root;
 const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 /// `s_magic` and name of file systems of which eBPF tells every write with its range, statfs(2).
 const WITH_RANGES: [(u64, &str); 2] = [(0xef53, "ext4"), (0x5846_5342, "xfs")];
+/// `s_magic` of overlayfs, statfs(2).
+const OVERLAY: u64 = 0x794c_7630;
 
 pub(super) async fn look(context: &Context) -> Vec<Finding> {
     let mut findings = vec![kernel(Path::new(KERNEL_TYPES).exists())];
@@ -95,6 +97,12 @@ fn ranges(root: &Root) -> Option<Finding> {
         Some((_, name)) => Finding::good(
             &subject,
             format!("{path} is on {name}: eBPF tells which bytes are written"),
+        ),
+        None if magic == OVERLAY => Finding::note(
+            &subject,
+            format!(
+                "{path} is on overlayfs: eBPF tells which bytes are written where its upper directory is on ext4 or xfs and can be reached"
+            ),
         ),
         None => Finding::note(
             &subject,

@@ -38,13 +38,19 @@ struct event {
 	char program[16];
 	/* Nanoseconds of CLOCK_MONOTONIC. */
 	u64 at;
+	/* btrfs: the subvolume, whose inode numbers are its own. 0 elsewhere. */
+	u64 tree;
+	/* Tells a reused inode number apart. */
+	u32 generation;
+	u32 unused;
 };
 
 /* A file of which an event could not be told. */
 struct lost_file {
 	u64 inode;
+	u64 tree;
 	u32 root;
-	u32 unused;
+	u32 generation;
 };
 
 /* What a process was when it last called execve(2). */

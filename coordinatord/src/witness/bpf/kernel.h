@@ -46,6 +46,7 @@ struct hlist_head {
 struct dentry;
 struct super_block {
 	u32 s_dev;
+	unsigned long s_magic;
 	struct dentry *s_root;
 };
 struct inode;
@@ -97,7 +98,7 @@ struct task_struct {
 	int pid, tgid;
 	u64 start_boottime;
 	struct task_struct *group_leader;
-	struct cred *cred;
+	struct cred *real_cred;
 	struct files_struct *files;
 	struct css_set *cgroups;
 };
@@ -118,6 +119,16 @@ struct kiocb {
 };
 struct iov_iter {
 	u64 count;
+};
+struct btrfs_key {
+	u64 objectid;
+} __attribute__((packed));
+struct btrfs_root {
+	struct btrfs_key root_key;
+};
+struct btrfs_inode {
+	struct btrfs_root *root;
+	struct inode vfs_inode;
 };
 struct xfs_inode {
 	struct inode i_vnode;

@@ -197,9 +197,25 @@ static __always_inline struct verdict *known_verdict(struct inode *inode)
 
 /* ---- Telling ---- */
 
+#define BTRFS 0x9123683e /* s_magic */
+
+/* btrfs: the subvolume. It may be a module, of whose types plain loads know nothing. */
+static __always_inline u64 tree_of(struct inode *inode)
+{
+	if (READ2(inode, i_sb, s_magic) != BTRFS || !bpf_core_field_exists(struct btrfs_inode, vfs_inode))
+		return 0;
+	u64 address = (u64)inode - bpf_core_field_offset(struct btrfs_inode, vfs_inode);
+	return BPF_CORE_READ((struct btrfs_inode *)address, root, root_key.objectid);
+}
+
 static __always_inline void lose(struct inode *inode, u32 root)
 {
-	struct lost_file file = { .inode = READ(inode, i_ino), .root = root };
+	struct lost_file file = {
+		.inode = READ(inode, i_ino),
+		.tree = tree_of(inode),
+		.root = root,
+		.generation = READ(inode, i_generation),
+	};
 	u64 now = bpf_ktime_get_ns();
 	count(DROPPED);
 	if (bpf_map_update_elem(&lost, &file, &now, BPF_ANY))
@@ -227,9 +243,13 @@ static __noinline int tell(struct inode *inode, u32 root, u32 what, u64 offset, 
 	event->length = length;
 	event->at = bpf_ktime_get_ns();
 	event->started = task->group_leader->start_boottime;
+	event->tree = tree_of(inode);
+	event->generation = READ(inode, i_generation);
+	event->unused = 0;
 	event->root = root;
 	event->process = task->tgid;
-	event->user = task->cred->euid.val;
+	/* Not whose rights it borrows: overlayfs lends those of whoever mounted it. */
+	event->user = task->real_cred->euid.val;
 	event->kind = what;
 	event->flags = what >> 16 | (is_mapped(inode) ? MAPPED : 0);
 	bpf_get_current_comm(event->program, sizeof event->program);
@@ -463,7 +483,7 @@ int BPF_PROG(program_began, struct task_struct *task, int old, struct linux_binp
 	if (!program)
 		return 0;
 	program->started = task->group_leader->start_boottime;
-	program->user = task->cred->euid.val;
+	program->user = task->real_cred->euid.val;
 	program->cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 	bpf_get_current_comm(program->name, sizeof program->name);
 	program->executable[0] = 0;
