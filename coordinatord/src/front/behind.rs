@@ -10,6 +10,13 @@ use crate::intake::Intake;
 use crate::pipeline::Request;
 use crate::witness::Witness;
 
+/// Asks the pipeline something once all that was announced before is known to it.
+pub trait WhenQuiet: Send {
+    /// Behind the hints of every call that returned before now, when calls under way have ended, as far as they
+    /// do so within `patience`.
+    fn when_quiet(&self, patience: Duration, request: Request);
+}
+
 /// Sends requests to one pipeline behind every hint of a call that returned before.
 #[derive(Clone)]
 pub struct BehindHints {
@@ -34,20 +41,21 @@ impl BehindHints {
         });
     }
 
-    /// The same when calls under way have ended, as far as they do so within `patience`. Of programs that
-    /// are not heard by their shim only the witness tells.
-    pub fn when_quiet(&self, patience: Duration, request: Request) {
+    fn send(&self, request: Request) {
+        let pipeline = self.pipeline;
+        // Without a front there is no pipeline either.
+        let _ = self.flushes.send(Flush { pipeline, request });
+    }
+}
+
+impl WhenQuiet for BehindHints {
+    /// Of programs that are not heard by their shim only the witness tells.
+    fn when_quiet(&self, patience: Duration, request: Request) {
         let this = self.clone();
         self.runtime.spawn(async move {
             this.intake.quiesce(patience).await;
             this.witness.barrier().await;
             this.send(request);
         });
-    }
-
-    fn send(&self, request: Request) {
-        let pipeline = self.pipeline;
-        // Without a front there is no pipeline either.
-        let _ = self.flushes.send(Flush { pipeline, request });
     }
 }

@@ -21,7 +21,7 @@ use everwrite_protocol::control::Switch;
 use everwrite_protocol::ids::SourceId;
 use tokio::sync::mpsc;
 
-pub use behind::BehindHints;
+pub use behind::{BehindHints, WhenQuiet};
 pub use devices::Devices;
 pub use places::places_of;
 

@@ -13,7 +13,7 @@ use crate::index::Index;
 use crate::intake::{DurableAsk, Hint};
 use crate::network_backup::{Target, Uplink, UplinkEvent};
 use crate::pipeline::{Event, Pipeline, PipelineParts, Request};
-use crate::round::{State, Tools};
+use crate::round::{State, Tools, Waits};
 
 /// Events that may wait for a pipeline.
 const EVENTS_WAITING_MAX: usize = 256;
@@ -41,7 +41,7 @@ impl Front {
             devices: Arc::clone(&self.devices),
             witness: Arc::clone(&self.witness),
             queries: uplink.queries(),
-            runtime: tokio::runtime::Handle::current(),
+            waits: Waits::Beside(tokio::runtime::Handle::current()),
         };
         let pipeline = Pipeline::new(PipelineParts {
             receiver: receiver.clone(),
@@ -50,7 +50,7 @@ impl Front {
             state,
             tools,
             uplink,
-            behind_hints: self.behind_hints(self.pipelines.len()),
+            behind_hints: Box::new(self.behind_hints(self.pipelines.len())),
             switch_on: self.is_on(),
         });
         let thread = std::thread::Builder::new()

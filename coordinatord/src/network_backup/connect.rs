@@ -26,7 +26,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 const SEQUENCE_MAX: u64 = 1 << 62;
 
 /// Any stream of bytes both ways.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
@@ -110,10 +110,24 @@ impl ConnectError {
     }
 }
 
+/// Reaches a receiver by a way of its own.
+pub trait Dial: Send + Sync {
+    /// A stream to it, or why there is none.
+    fn dial(&self) -> std::io::Result<Box<dyn Stream>>;
+}
+
+/// How the target is reached.
+enum Way {
+    /// As it says, showing this identity.
+    Usual(Arc<Identity>),
+    /// The target is a name only.
+    Given(Box<dyn Dial>),
+}
+
 /// Makes connections to one receiver, as one source.
 pub(super) struct Connector {
     target: Target,
-    identity: Arc<Identity>,
+    way: Way,
     source: SourceId,
     /// Opened by the first connection, kept until the connector goes.
     embedded: Mutex<Option<Embedded>>,
@@ -123,7 +137,16 @@ impl Connector {
     pub(super) fn new(target: Target, identity: Arc<Identity>, source: SourceId) -> Self {
         Self {
             target,
-            identity,
+            way: Way::Usual(identity),
+            source,
+            embedded: Mutex::default(),
+        }
+    }
+
+    pub(super) fn by(dial: Box<dyn Dial>, target: Target, source: SourceId) -> Self {
+        Self {
+            target,
+            way: Way::Given(dial),
             source,
             embedded: Mutex::default(),
         }
@@ -144,13 +167,7 @@ impl Connector {
     }
 
     async fn open(&self, role: Role) -> Result<Line, ConnectError> {
-        let mut stream = match &self.target {
-            Target::Tcp {
-                address,
-                fingerprint,
-            } => Box::new(dial(address, &self.identity, *fingerprint).await?),
-            Target::Directory(path) => self.enter(path, role).await?,
-        };
+        let mut stream = self.reach(role).await?;
         let hello = Hello {
             version: Version::CURRENT,
             source: self.source,
@@ -177,6 +194,23 @@ impl Connector {
                 address: self.target.to_string(),
                 refusal,
             }),
+        }
+    }
+
+    async fn reach(&self, role: Role) -> Result<Box<dyn Stream>, ConnectError> {
+        match (&self.way, &self.target) {
+            (Way::Given(way), target) => way.dial().map_err(|error| ConnectError::Unreachable {
+                address: target.to_string(),
+                error,
+            }),
+            (Way::Usual(_), Target::Directory(path)) => self.enter(path, role).await,
+            (
+                Way::Usual(identity),
+                Target::Tcp {
+                    address,
+                    fingerprint,
+                },
+            ) => Ok(Box::new(dial(address, identity, *fingerprint).await?)),
         }
     }
 

@@ -117,6 +117,7 @@ async fn converse(
         pong_due: &pong_due,
     };
     let end = tokio::select! {
+        biased;
         end = hearing.run(reader) => end,
         end = sending.run() => end,
     };

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use everwrite_protocol::ids::SequenceNumber;
 use everwrite_protocol::wire::{Cut, Fingerprint, Part};
 
-pub use connect::ConnectError;
+pub use connect::{ConnectError, Dial, Stream};
 pub use everwrite_receiver::identity::Identity;
 pub use pair::{PairError, PairedReceiver, pair};
 pub use query_client::{Ask, AskError, QueryClient};

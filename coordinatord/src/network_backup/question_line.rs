@@ -135,6 +135,7 @@ impl QuestionLine {
             .front()
             .map_or_else(|| Instant::now() + IDLE_MAX, |question| question.deadline);
         tokio::select! {
+            biased;
             frame = open.frames.recv() => hear(frame, on_line),
             question = self.asked.recv(), if on_line.len() < ON_LINE_MAX => match question {
                 Some(question) => {

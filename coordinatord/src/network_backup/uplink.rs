@@ -8,7 +8,7 @@ use everwrite_receiver::identity::Identity;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use super::connect::Connector;
+use super::connect::{Connector, Dial};
 use super::window::Window;
 use super::{Batch, QueryClient, Target, UplinkEvent, live};
 
@@ -48,7 +48,21 @@ impl Uplink {
         source: SourceId,
         events: mpsc::Sender<UplinkEvent>,
     ) -> Self {
-        let connector = Arc::new(Connector::new(target, identity, source));
+        Self::over(Connector::new(target, identity, source), events)
+    }
+
+    /// The same to a receiver that is reached by `dial`; `target` only names it.
+    pub fn start_by(
+        dial: Box<dyn Dial>,
+        target: Target,
+        source: SourceId,
+        events: mpsc::Sender<UplinkEvent>,
+    ) -> Self {
+        Self::over(Connector::by(dial, target, source), events)
+    }
+
+    fn over(connector: Connector, events: mpsc::Sender<UplinkEvent>) -> Self {
+        let connector = Arc::new(connector);
         let shared = Arc::new(Shared::default());
         let queries = QueryClient::over(Arc::clone(&connector));
         let task = tokio::spawn(live::run(connector, Arc::clone(&shared), events));

@@ -7,7 +7,7 @@ use everwrite_protocol::ids::{FileId, SequenceNumber, Timestamp};
 
 use super::Pipeline;
 use crate::account::{Change, Loss, Suspected};
-use crate::clock::wall_clock;
+use crate::clock::{self, wall_clock};
 use crate::round::Findings;
 
 /// What the account says, for the coverage.
@@ -22,7 +22,7 @@ pub struct AccountReport {
 impl Pipeline {
     /// A batch was made of these findings.
     pub(super) fn account_for(&mut self, findings: Findings, sequence: SequenceNumber) {
-        let now = Instant::now();
+        let now = clock::now();
         for change in findings.changes {
             if let Some(complete) = self.account.tally.found(change, now) {
                 self.count(&complete);

@@ -1,12 +1,12 @@
 //! Events, applied to the state.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use everwrite_protocol::control::ApiError;
 use everwrite_protocol::ids::Name;
 
 use super::{Event, Pipeline, Request};
+use crate::clock;
 use crate::config;
 use crate::exclude::Excludes;
 use crate::intake::{Hint, What};
@@ -84,7 +84,7 @@ impl Pipeline {
         let news = news.then(|| self.state.recent.news(hints));
         let hints = news.as_deref().unwrap_or(hints);
         self.manager
-            .take_in(&mut self.state.queue, hints, Instant::now(), Instant::now);
+            .take_in(&mut self.state.queue, hints, clock::now(), clock::now);
     }
 
     fn track_mapping(&mut self, hint: &Hint) {
@@ -122,7 +122,7 @@ impl Pipeline {
             // The root's own listing is queued when it is declared; other roots are left alone.
             self.state.scan = Some(crate::reconcile::Scan::new(
                 ScanReason::Initial,
-                Instant::now(),
+                clock::now(),
             ));
         }
     }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{Passed, Pipeline};
 use crate::batch::BatchBuilder;
+use crate::clock;
 use crate::queue::Ticket;
 use crate::reconcile::ScanReason;
 
@@ -44,7 +45,7 @@ impl Pipeline {
         reply: oneshot::Sender<Passed>,
     ) {
         self.state.hurry = true;
-        if let Err(error) = self.state.check_roots(Instant::now()) {
+        if let Err(error) = self.state.check_roots(clock::now()) {
             self.failure = Some(format!("{error:#}"));
         }
         self.compare_mapped();
@@ -67,7 +68,7 @@ impl Pipeline {
         self.waiting.push(Waiting {
             ticket: self.state.queue.last_ticket(),
             batch: None,
-            purpose: Purpose::Durable(reply, Instant::now() + longest),
+            purpose: Purpose::Durable(reply, clock::now() + longest),
         });
     }
 
@@ -204,7 +205,7 @@ impl Pipeline {
                 (Some(batch), Purpose::Durable(reply, _)) if stored >= batch => {
                     let _ = reply.send(());
                 }
-                (_, Purpose::Durable(_, until)) if until <= Instant::now() => {}
+                (_, Purpose::Durable(_, until)) if until <= clock::now() => {}
                 (Some(_), Purpose::Settle { sent, listed }) => self.settled(sent, listed),
                 // Nobody waits any more.
                 (_, Purpose::Sync { reply, .. } | Purpose::Checkpoint { reply, .. })
@@ -238,7 +239,7 @@ impl Pipeline {
         if let Err(error) = self.state.index.mark_settled(sent) {
             tracing::warn!(%error, "the index could not be marked settled");
         }
-        if let Some(written) = self.written_back.settled(sent, Instant::now())
+        if let Some(written) = self.written_back.settled(sent, clock::now())
             && let Err(error) = self.state.index.mark_on_disk(written)
         {
             tracing::warn!(%error, "the index could not be marked to be on disk");

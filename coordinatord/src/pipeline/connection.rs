@@ -5,7 +5,7 @@ use everwrite_protocol::ids::{FileId, SequenceNumber};
 use everwrite_protocol::wire::{Answer, Query};
 
 use super::Pipeline;
-use crate::clock::boot;
+use crate::clock::{self, boot};
 use crate::network_backup::UplinkEvent;
 use crate::reconcile::{Scan, ScanReason};
 
@@ -122,7 +122,7 @@ impl Pipeline {
         let mut cursor = None;
         loop {
             let asked = self.tools.queries.ask(Query::Tree { cursor });
-            let (answer, _) = self.tools.runtime.block_on(asked)?;
+            let (answer, _) = self.tools.waits.wait_for(asked)?;
             let Answer::Tree {
                 entries,
                 cursor: next,
@@ -147,7 +147,7 @@ impl Pipeline {
     /// Compares everything: nobody knows what happened while nobody listened.
     fn catch_up(&mut self) -> Result<()> {
         self.state.index.suspect_recent(boot())?;
-        let mark = self.state.queue.scan_mark(std::time::Instant::now());
+        let mark = self.state.queue.scan_mark(clock::now());
         for row in self.state.index.staged()? {
             self.state
                 .queue
@@ -159,7 +159,7 @@ impl Pipeline {
 
     /// Starts a scan of all roots; one that is under way is started over.
     pub(super) fn begin_scan(&mut self, reason: ScanReason) -> Result<()> {
-        let now = std::time::Instant::now();
+        let now = clock::now();
         self.scan_listed = None;
         let listing = self.state.listing.take().filter(|work| !work.scan);
         self.state.unknown_hinted = false;

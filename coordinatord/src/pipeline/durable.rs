@@ -7,6 +7,7 @@ use everwrite_protocol::local::Inode;
 use tokio::sync::oneshot;
 
 use super::Pipeline;
+use crate::clock;
 
 /// How long it is shown that a program did not wait until the receiver had stored.
 const SHOWN: Duration = Duration::from_secs(60);
@@ -32,7 +33,7 @@ impl LateSyncs {
 
     /// Have there been any lately?
     pub(super) fn are_recent(&self) -> bool {
-        self.at.is_some_and(|at| at.elapsed() < SHOWN)
+        self.at.is_some_and(|at| clock::since(at) < SHOWN)
     }
 }
 

@@ -37,9 +37,9 @@ pub use report::PipelineReport;
 pub use state_word::{RootSituation, state_word};
 
 use crate::account::Account;
-use crate::clock::wall_clock;
+use crate::clock::{self, wall_clock};
 use crate::config;
-use crate::front::BehindHints;
+use crate::front::WhenQuiet;
 use crate::intake::Hint;
 use crate::network_backup::{Uplink, UplinkEvent};
 use crate::queue::Ticket;
@@ -182,7 +182,7 @@ pub struct Pipeline {
     /// The last cut is partial, and the scan that made it so has ended.
     wants_closing_cut: bool,
     cutting: Cutting,
-    behind_hints: BehindHints,
+    behind_hints: Box<dyn WhenQuiet>,
     late_syncs: LateSyncs,
     last_scan_end: Option<(Instant, Timestamp)>,
     last_scan_cost: Duration,
@@ -203,31 +203,36 @@ const TICK: Duration = Duration::from_secs(1);
 impl Pipeline {
     /// Runs until told to stop, or until the front is gone.
     pub fn run(mut self, mut events: mpsc::Receiver<Event>) {
-        let runtime = self.tools.runtime.clone();
-        loop {
-            let deadline = self.next_deadline(Instant::now());
-            let event = runtime.block_on(async {
-                let wait = tokio::time::timeout_at(deadline.into(), events.recv());
-                wait.await
-            });
-            match event {
-                Ok(Some(event)) => self.apply(event),
-                Ok(None) => return,
-                Err(_elapsed) => {}
-            }
-            // Whatever else has come in meanwhile belongs to the same batch.
-            while let Ok(event) = events.try_recv() {
-                self.apply(event);
-            }
-            if let Some(stopped) = self.stopped.take() {
-                self.account.save();
-                let _ = stopped.send(());
-                return;
-            }
-            self.tick(Instant::now());
-            self.work(Instant::now());
-            self.settle_barriers();
+        while self.turn(&mut events, None) {}
+    }
+
+    /// Waits for an event, for the moment when something is due, or until `latest`; does what is to be done
+    /// then. False: told to stop, or the front is gone.
+    pub fn turn(&mut self, events: &mut mpsc::Receiver<Event>, latest: Option<Instant>) -> bool {
+        let due = self.next_deadline(clock::now());
+        let deadline = latest.map_or(due, |latest| due.min(latest));
+        let event = self.tools.waits.wait_for(async {
+            let wait = tokio::time::timeout_at(deadline.into(), events.recv());
+            wait.await
+        });
+        match event {
+            Ok(Some(event)) => self.apply(event),
+            Ok(None) => return false,
+            Err(_elapsed) => {}
         }
+        // Whatever else has come in meanwhile belongs to the same batch.
+        while let Ok(event) = events.try_recv() {
+            self.apply(event);
+        }
+        if let Some(stopped) = self.stopped.take() {
+            self.account.save();
+            let _ = stopped.send(());
+            return false;
+        }
+        self.tick(clock::now());
+        self.work(clock::now());
+        self.settle_barriers();
+        true
     }
 
     /// When to wake even if nothing happens.
@@ -294,7 +299,7 @@ impl Pipeline {
             self.make_batch(now, true)
         };
         if !bulk && sent < BULK_BYTES {
-            self.processor.finished(now, now.elapsed());
+            self.processor.finished(now, clock::since(now));
         }
     }
 
@@ -329,7 +334,7 @@ impl Pipeline {
                 let text = format!("{error:#}");
                 tracing::error!(receiver = %self.receiver.name, error = %text, "a batch could not be made");
                 self.failure = Some(text);
-                self.retry_at = Some(Instant::now() + TICK);
+                self.retry_at = Some(clock::now() + TICK);
                 None
             }
         }
@@ -342,7 +347,7 @@ impl Pipeline {
 
     /// A batch without changes.
     fn send_empty(&mut self, worth: Worth) -> u64 {
-        let now = Instant::now();
+        let now = clock::now();
         let Some(builder) = self.empty_batch() else {
             return 0;
         };
@@ -369,7 +374,7 @@ impl Pipeline {
             .oldest
             .filter(|mark| mark.ticket != Ticket::BACKGROUND);
         let since = announced.map_or(now, |mark| mark.since);
-        let age = i64::try_from(since.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        let age = i64::try_from(clock::since(since).as_nanos()).unwrap_or(i64::MAX);
         let oldest_change = Timestamp(wall_clock().0.saturating_sub(age));
         let batch = builder.finish(|sequence, parts| Cut {
             sequence,
@@ -423,7 +428,7 @@ pub struct PipelineParts {
     /// The line.
     pub uplink: Uplink,
     /// Asks for what comes behind hints.
-    pub behind_hints: BehindHints,
+    pub behind_hints: Box<dyn WhenQuiet>,
     /// The switch.
     pub switch_on: bool,
 }
@@ -442,7 +447,7 @@ impl Pipeline {
         let promised = Duration::from_millis(promised.unwrap_or(config::RPO_MS_DEFAULT));
         let cutting = Cutting::new(parts.config.cuts.settings(), promised);
         let file = parts.paths.account(&parts.receiver.name);
-        let account = Account::open(file, Instant::now());
+        let account = Account::open(file, clock::now());
         Self {
             receiver: parts.receiver,
             paths: parts.paths,
@@ -472,7 +477,7 @@ impl Pipeline {
             batches_stored: 0,
             failure: None,
             retry_at: None,
-            next_tick: Instant::now(),
+            next_tick: clock::now(),
             stopped: None,
         }
     }

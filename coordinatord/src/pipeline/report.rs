@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Instant;
 
 use everwrite_protocol::control::{
     Burst, Changes, Lately, PathText, RootStatus, ScanCapture, Unreadable, UplinkStatus,
@@ -11,7 +10,7 @@ use everwrite_protocol::control::{
 use everwrite_protocol::ids::{FileId, Name};
 
 use super::{Pipeline, RootSituation, state_word};
-use crate::clock::wall_clock;
+use crate::clock::{self, wall_clock};
 use crate::reconcile::{RootVerdict, ScanReason};
 use crate::round::ProtectedRoot;
 
@@ -157,9 +156,7 @@ impl Pipeline {
             .into_iter()
             .chain(under_way)
             .min();
-        oldest.map_or(0, |since| {
-            Instant::now().duration_since(since).as_millis() as u64
-        })
+        oldest.map_or(0, |since| clock::since(since).as_millis() as u64)
     }
 
     fn backlog_bytes(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use everwrite_protocol::control::ReconcileAnswer;
 
 use super::{Pipeline, ScanListed, TICK};
-use crate::clock::wall_clock;
+use crate::clock::{self, wall_clock};
 use crate::reconcile::{Scan, ScanReason};
 use everwrite_protocol::ids::{SequenceNumber, Timestamp};
 
@@ -72,7 +72,7 @@ impl Pipeline {
             let mark = self
                 .state
                 .queue
-                .mark(Instant::now(), mark.origin, mark.sources);
+                .mark(clock::now(), mark.origin, mark.sources);
             self.state
                 .queue
                 .dirty(inode, mark, |dirt| dirt.attributes = true);
@@ -89,7 +89,7 @@ impl Pipeline {
             let mark = self
                 .state
                 .queue
-                .mark(Instant::now(), mark.origin, mark.sources);
+                .mark(clock::now(), mark.origin, mark.sources);
             self.state
                 .queue
                 .dirty(inode, mark, |dirt| dirt.whole = true);
@@ -159,8 +159,8 @@ impl Pipeline {
         };
         self.scan_listed = None;
         self.account.tally.forget_directories();
-        self.last_scan_cost = scan.started.elapsed();
-        self.last_scan_end = Some((Instant::now(), wall_clock()));
+        self.last_scan_cost = clock::since(scan.started);
+        self.last_scan_end = Some((clock::now(), wall_clock()));
         let took = i64::try_from(self.last_scan_cost.as_nanos()).unwrap_or(i64::MAX);
         self.state.scanned = Some(Timestamp(wall_clock().0.saturating_sub(took)));
         self.state

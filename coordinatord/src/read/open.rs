@@ -9,7 +9,7 @@ use everwrite_protocol::ids::{Name, Timestamp};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use crate::clock::file_clock;
+use crate::clock::{self, file_clock};
 use crate::look::{Stat, stat_descriptor};
 
 /// A regular file open for reading, and what it looked like before the first byte was read.
@@ -35,7 +35,7 @@ pub fn open_content(directory: impl AsFd, name: &Name) -> io::Result<OpenContent
         other => other,
     }?;
     let tick = file_clock();
-    let opened = Instant::now();
+    let opened = clock::now();
     let stat = stat_descriptor(&descriptor)?;
     Ok(OpenContent {
         opened,

@@ -93,7 +93,7 @@ impl Round<'_> {
                 queries,
                 mode,
             );
-            self.tools.runtime.block_on(asked)
+            self.tools.waits.wait_for(asked)
         };
         let plan = match ask(base.size) {
             // After a batch was taken back, only the receiver knows the size of what it has.

@@ -1,6 +1,6 @@
 //! Looking at files: content and attributes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use everwrite_protocol::ids::{FileId, Name, Timestamp};
@@ -14,7 +14,7 @@ use super::dirt::{
 };
 use super::names::{At, Opened, Why};
 use super::times::changed_in_between;
-use crate::clock::wall_clock;
+use crate::clock::{self, wall_clock};
 use crate::index::{FileRow, SUSPECT, UNPROVEN};
 use crate::intake::OriginId;
 use crate::look::{OpenDirectory, Stat, attributes_digest, stat_at};
@@ -53,7 +53,7 @@ impl Round<'_> {
             self.postponed_files.push((inode, entry));
             return Ok(());
         }
-        self.look_began = Instant::now();
+        self.look_began = clock::now();
         match self.locate(&row, entry.mark)? {
             Located::Yes(open, directory, directory_inode, name, stat) => {
                 let at = At {
@@ -301,7 +301,7 @@ impl Round<'_> {
         let Some(attributes) = self.attributes_at(at, name, stat) else {
             return self.distrust(row.id);
         };
-        entry.cost += self.look_began.elapsed();
+        entry.cost += clock::since(self.look_began);
         let suspect = unfinished
             || entry.failed
             || changed_in_between(&entry, stat)
@@ -335,7 +335,7 @@ impl Round<'_> {
 
     /// All that was dirty is sent. What became dirty meanwhile waits in proportion to what that cost.
     fn rest_after(&mut self, inode: Inode, entry: DirtyFile) {
-        let now = Instant::now();
+        let now = clock::now();
         self.state.pace.finished(inode, now, entry.cost);
         if let Some((mark, dirt)) = entry.next {
             let next = DirtyFile {

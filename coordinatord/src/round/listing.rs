@@ -11,6 +11,7 @@ use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
 use super::names::{At, Opened, Why};
 use super::state::{Delayed, ListingWork};
 use super::{BULK_TIME, Effort, Round, State};
+use crate::clock;
 use crate::index::FileRow;
 use crate::intake::OriginId;
 use crate::look::{OpenDirectory, attributes_digest, read_attributes, stat_descriptor};
@@ -21,7 +22,7 @@ impl Round<'_> {
     /// Goes on with the listing under way, then with the next ones, until the batch is full or other
     /// work should have its turn.
     pub(super) fn go_on_listing(&mut self) -> Result<()> {
-        while !self.is_full() && self.started.elapsed() < BULK_TIME && self.may_list() {
+        while !self.is_full() && clock::since(self.started) < BULK_TIME && self.may_list() {
             let Some(work) = self.state.listing.take() else {
                 let Some((directory, listing)) = self.state.queue.take_listing() else {
                     break;

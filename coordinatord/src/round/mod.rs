@@ -31,9 +31,10 @@ use everwrite_protocol::local::Inode;
 
 pub use account::Findings;
 pub use pace::FilePace;
-pub use state::{Delayed, ListingWork, ProtectedRoot, State, Tools};
+pub use state::{Delayed, ListingWork, ProtectedRoot, State, Tools, Waits};
 
 use crate::batch::BatchBuilder;
+use crate::clock;
 use crate::look::Directories;
 use crate::queue::{DirtyFile, Mark};
 
@@ -108,8 +109,8 @@ impl<'s> Round<'s> {
             batch: BatchBuilder::new(sequence, tools.origin_names()),
             directories: Directories::default(),
             buffer: Vec::new(),
-            started: Instant::now(),
-            look_began: Instant::now(),
+            started: clock::now(),
+            look_began: clock::now(),
             oldest: None,
             orphans: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -203,7 +204,7 @@ impl<'s> Round<'s> {
         while let Some(next) = self.state.queue.next_file(after) {
             let inode = next.1;
             after = Some(next);
-            if self.is_full() || self.started.elapsed() > BULK_TIME && !self.batch.is_empty() {
+            if self.is_full() || clock::since(self.started) > BULK_TIME && !self.batch.is_empty() {
                 break;
             }
             self.take_and_look(inode, self.payload_limit())?;
@@ -230,7 +231,7 @@ impl<'s> Round<'s> {
     fn is_full(&self) -> bool {
         self.batch.payload_bytes() >= self.payload_limit()
             || self.batch.commands() >= BATCH_COMMANDS
-            || self.is_quick() && self.started.elapsed() > QUICK_TIME
+            || self.is_quick() && clock::since(self.started) > QUICK_TIME
     }
 
     fn payload_limit(&self) -> u64 {

@@ -137,8 +137,26 @@ pub struct Tools {
     pub intake: Arc<Intake>,
     /// Asks the receiver what it holds.
     pub queries: QueryClient,
-    /// Runs the questions.
-    pub runtime: tokio::runtime::Handle,
+    /// Waits for answers.
+    pub waits: Waits,
+}
+
+/// How a pipeline waits for what happens outside it.
+pub enum Waits {
+    /// The runtime has threads of its own.
+    Beside(tokio::runtime::Handle),
+    /// The runtime does its work while it is waited for: everything happens on one thread.
+    Within(Arc<tokio::runtime::Runtime>),
+}
+
+impl Waits {
+    /// Waits until it is ready.
+    pub fn wait_for<T>(&self, what: impl Future<Output = T>) -> T {
+        match self {
+            Self::Beside(runtime) => runtime.block_on(what),
+            Self::Within(runtime) => runtime.block_on(what),
+        }
+    }
 }
 
 impl Tools {

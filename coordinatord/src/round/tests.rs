@@ -267,7 +267,7 @@ impl Rig {
             ),
             intake,
             queries,
-            runtime: runtime.handle().clone(),
+            waits: Waits::Beside(runtime.handle().clone()),
         };
         let mut state = State::new(Index::open(&home.path().join("index.db")).unwrap()).unwrap();
         state.roots.push(protected(&root));

@@ -35,7 +35,7 @@ use figures::Figures;
 use pace::{Attempt, CutPace};
 
 use super::{Pipeline, Request};
-use crate::clock::wall_clock;
+use crate::clock::{self, wall_clock};
 use crate::intake::{Hold, Source};
 use crate::reconcile::RootVerdict;
 use crate::round::{Effort, Outcome};
@@ -134,7 +134,7 @@ impl Cutting {
 
     /// A batch is on its way.
     pub(super) fn sent(&mut self, cut: &Cut) {
-        self.pace.sent(Instant::now(), cut.kind.is_consistent());
+        self.pace.sent(clock::now(), cut.kind.is_consistent());
         self.figures.sent(&cut.kind);
     }
 
@@ -164,7 +164,7 @@ impl Pipeline {
 
     /// Has there been no consistent point for too long? Then nothing is put off.
     pub(super) fn is_cut_late(&mut self) -> bool {
-        self.may_prove().is_ok() && self.cutting.pace.hurries(Instant::now())
+        self.may_prove().is_ok() && self.cutting.pace.hurries(clock::now())
     }
 
     /// Whether anything could be proved now; if not, why not.
@@ -214,7 +214,7 @@ impl Pipeline {
             return sent;
         }
         let hold = self.tools.intake.hold(self.cutting.hold_max);
-        let until = Instant::now() + self.cutting.hold_max;
+        let until = clock::now() + self.cutting.hold_max;
         self.cutting.phase = Phase::Holding { hold, until };
         self.ask();
         sent
@@ -230,7 +230,7 @@ impl Pipeline {
     /// Reads what is dirty, and asks whether that was all.
     fn round_to_prove(&mut self, effort: Effort, hold: Option<Hold>, until: Instant) {
         let batch = self.round(effort).filter(|outcome| outcome.batch.is_some());
-        let batch = batch.map(|outcome| (outcome, Instant::now()));
+        let batch = batch.map(|outcome| (outcome, clock::now()));
         if batch.is_none() && !self.cutting.pace.is_unproven() && !self.wants_checkpoint() {
             return;
         }
@@ -279,7 +279,7 @@ impl Pipeline {
     /// Would another round help?
     fn is_in_vain(&self, proof: &Proof) -> bool {
         proof.rounds >= ROUNDS_MAX
-            || proof.until <= Instant::now()
+            || proof.until <= clock::now()
             || self.state.has_put_off()
             || !self.may_work()
     }
@@ -290,7 +290,7 @@ impl Pipeline {
             .round(Effort::Quick)
             .filter(|outcome| outcome.batch.is_some())
         {
-            let newer = Some((outcome, Instant::now()));
+            let newer = Some((outcome, clock::now()));
             if let Some((outcome, made)) = std::mem::replace(&mut proof.batch, newer) {
                 self.send_cut(outcome, made, Worth::fuzzy(why), false);
             }
@@ -349,7 +349,7 @@ impl Pipeline {
         }
         self.cutting
             .pace
-            .tried(Instant::now(), Attempt { held, proven });
+            .tried(clock::now(), Attempt { held, proven });
     }
 
     /// What a batch is worth that nobody tries to prove.
