@@ -25,7 +25,7 @@ pub use frame::{FrameKind, FramePosition, NewFrame};
 pub use recover::{PendingWindow, Phase, Recovered, recover};
 pub use scan::{Frame, LogPosition, Scan, Step, read_frame};
 pub use segment::Segments;
-pub use writer::{LogEvent, LogWriter};
+pub use writer::{Faults, LogEvent, LogWriter};
 
 use bincode::{Decode, Encode};
 use everwrite_protocol::ids::Timestamp;

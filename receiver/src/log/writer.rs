@@ -3,6 +3,8 @@
 //! It appends whatever has been queued, syncs once, and only then tells of every batch whose cut was
 //! among it (group commit). A full disk stalls it: it says so, keeps the frames, and tries again. A
 //! failed sync ends it for good: what the disk holds is unknown, so nothing more is acknowledged.
+//!
+//! Without a thread ([`LogWriter::without_thread`]) the same is done in turns by whoever asks for one.
 
 use std::collections::VecDeque;
 use std::io;
@@ -41,7 +43,13 @@ pub enum LogEvent {
 #[derive(Debug)]
 pub struct LogWriter {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    hands: Hands,
+}
+
+#[derive(Debug)]
+enum Hands {
+    Thread(Option<JoinHandle<()>>),
+    Callers(Box<Mutex<Worker>>),
 }
 
 #[derive(Debug)]
@@ -98,24 +106,36 @@ impl LogWriter {
         appender: Appender,
         events: impl Fn(LogEvent) + Send + 'static,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            work: Condvar::new(),
-            space: Condvar::new(),
-        });
-        let worker = Worker {
-            shared: Arc::clone(&shared),
-            appender,
-            events,
-            stalled: false,
-        };
+        let (shared, worker) = Worker::new(appender, Box::new(events));
         let thread = std::thread::Builder::new()
             .name("log".into())
             .spawn(move || worker.run())?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+        let hands = Hands::Thread(Some(thread));
+        Ok(Self { shared, hands })
+    }
+
+    /// One that writes in [`turn`](Self::turn)s only. Dropped, it forgets what was queued, as if killed.
+    pub fn without_thread(appender: Appender, events: impl Fn(LogEvent) + Send + 'static) -> Self {
+        let (shared, worker) = Worker::new(appender, Box::new(events));
+        let hands = Hands::Callers(Box::new(Mutex::new(worker)));
+        Self { shared, hands }
+    }
+
+    /// Without a thread: writes all that is queued, makes it durable and tells.
+    pub fn turn(&self) {
+        if let Hands::Callers(worker) = &self.hands {
+            let mut worker = worker.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(Halt::Failed(error)) = worker.turn() {
+                worker.fail(&error);
+            }
+        }
+    }
+
+    /// Without a thread: what goes wrong from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        if let Hands::Callers(worker) = &self.hands {
+            worker.lock().unwrap_or_else(PoisonError::into_inner).faults = faults;
+        }
     }
 
     /// Queues a part. Blocks while too much is waiting.
@@ -132,12 +152,17 @@ impl LogWriter {
     pub fn write(&self, frames: Vec<NewFrame>) -> Result<Vec<FramePosition>, StoreError> {
         let (reply, answer) = mpsc::sync_channel(1);
         self.push(Entry::Own(frames, reply))?;
+        if let Hands::Callers(_) = self.hands {
+            self.turn();
+            return answer.try_recv().map_err(|_| self.latched());
+        }
         answer.recv().map_err(|_| self.latched())
     }
 
     fn push(&self, entry: Entry) -> Result<(), StoreError> {
         let mut queue = self.shared.lock();
-        while queue.bytes >= QUEUE_BYTES_MAX && queue.failed.is_none() && !queue.closing {
+        let waits = matches!(self.hands, Hands::Thread(_));
+        while waits && queue.bytes >= QUEUE_BYTES_MAX && queue.failed.is_none() && !queue.closing {
             queue = self
                 .shared
                 .space
@@ -179,7 +204,9 @@ impl Drop for LogWriter {
     fn drop(&mut self) {
         self.hurry();
         self.close();
-        if let Some(thread) = self.thread.take() {
+        if let Hands::Thread(thread) = &mut self.hands
+            && let Some(thread) = thread.take()
+        {
             // A panic of the thread has been reported by its hook; there is nothing to add.
             let _ = thread.join();
         }
@@ -192,38 +219,86 @@ impl Shared {
     }
 }
 
-struct Worker<E> {
-    shared: Arc<Shared>,
-    appender: Appender,
-    events: E,
-    stalled: bool,
+/// What a simulation has go wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// The disk is full.
+    pub full: bool,
+    /// After so many more times that the apply path writes, it is killed: nothing of it is written any more.
+    pub dies_after: Option<u32>,
 }
 
-/// The writer has to end.
-enum Ended {
-    /// The store is closed, and the disk full.
-    Closing,
-    /// A sync failed.
+type Events = Box<dyn Fn(LogEvent) + Send>;
+
+struct Worker {
+    shared: Arc<Shared>,
+    appender: Appender,
+    events: Events,
+    stalled: bool,
+    faults: Faults,
+    /// Taken from the queue, not appended yet.
+    entries: VecDeque<Entry>,
+    /// Where the frames of the first entry are, as far as they are appended.
+    positions: Vec<FramePosition>,
+    /// Appended, not durable: the last cut, and who waits.
+    stored: Option<SequenceNumber>,
+    replies: Vec<(Vec<FramePosition>, FrameReply)>,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("appender", &self.appender)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The writer can't go on.
+enum Halt {
+    /// For now: the disk is full.
+    Full,
+    /// For good: a sync failed.
     Failed(io::Error),
 }
 
-impl<E: Fn(LogEvent)> Worker<E> {
+impl Worker {
+    fn new(appender: Appender, events: Events) -> (Arc<Shared>, Self) {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            work: Condvar::new(),
+            space: Condvar::new(),
+        });
+        let worker = Self {
+            shared: Arc::clone(&shared),
+            appender,
+            events,
+            stalled: false,
+            faults: Faults::default(),
+            entries: VecDeque::new(),
+            positions: Vec::new(),
+            stored: None,
+            replies: Vec::new(),
+        };
+        (shared, worker)
+    }
+
     fn run(mut self) {
-        while let Some(entries) = self.take() {
-            match self.commit(entries) {
+        while self.wait() {
+            match self.turn() {
                 Ok(()) => {}
-                Err(Ended::Closing) => return self.give_up(),
-                Err(Ended::Failed(error)) => return self.fail(&error),
+                Err(Halt::Full) if self.pause() => {}
+                Err(Halt::Full) => return self.give_up(),
+                Err(Halt::Failed(error)) => return self.fail(&error),
             }
         }
     }
 
-    /// Everything that is queued; `None`: closed and nothing left.
-    fn take(&self) -> Option<VecDeque<Entry>> {
+    /// Waits for something to write. False: closed and nothing left.
+    fn wait(&self) -> bool {
         let mut queue = self.shared.lock();
-        while queue.entries.is_empty() {
+        while queue.entries.is_empty() && self.entries.is_empty() {
             if queue.closing {
-                return None;
+                return false;
             }
             queue = self
                 .shared
@@ -231,83 +306,90 @@ impl<E: Fn(LogEvent)> Worker<E> {
                 .wait(queue)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        Some(std::mem::take(&mut queue.entries))
+        true
     }
 
-    /// Appends all, syncs once if anything in it asks for it, then tells.
-    fn commit(&mut self, entries: VecDeque<Entry>) -> Result<(), Ended> {
-        let mut stored = None;
-        let mut replies = Vec::new();
-        for entry in entries {
-            let bytes = entry.bytes();
-            match entry {
-                Entry::Part(frame) => drop(self.append(&frame)?),
-                Entry::Cut(cut) => stored = Some(self.append_cut(cut)?),
-                Entry::Own(frames, reply) => replies.push((self.append_all(&frames)?, reply)),
+    /// Appends all that is queued, syncs once if anything in it asks for it, then tells. What a full disk
+    /// leaves is for the next turn.
+    fn turn(&mut self) -> Result<(), Halt> {
+        let queued = std::mem::take(&mut self.shared.lock().entries);
+        self.entries.extend(queued);
+        while let Some(bytes) = self.entries.front().map(Entry::bytes) {
+            match self.append_first() {
+                Ok(()) => self.resume(),
+                Err(AppendError::Write(error)) => return Err(self.stall(&error)),
+                Err(AppendError::Sync(error)) => return Err(Halt::Failed(error)),
             }
             self.shared.lock().bytes -= bytes;
             self.shared.space.notify_all();
         }
-        if stored.is_some() || !replies.is_empty() {
+        if self.stored.is_some() || !self.replies.is_empty() {
             self.appender.sync().map_err(ended)?;
         }
-        for (positions, reply) in replies {
+        self.tell();
+        Ok(())
+    }
+
+    fn tell(&mut self) {
+        for (positions, reply) in self.replies.drain(..) {
             // The apply path may have given up waiting; the frames are in the log all the same.
             let _ = reply.send(positions);
         }
-        if let Some(sequence) = stored {
+        if let Some(sequence) = self.stored.take() {
             (self.events)(LogEvent::Stored(sequence));
+        }
+    }
+
+    /// Appends the first entry, as far as it is not.
+    fn append_first(&mut self) -> Result<(), AppendError> {
+        if self.faults.full {
+            return Err(AppendError::Write(io::ErrorKind::StorageFull.into()));
+        }
+        match self.entries.front() {
+            None => return Ok(()),
+            Some(Entry::Part(frame)) => drop(self.appender.append(frame)?),
+            Some(Entry::Cut(cut)) => {
+                let frame = cut_frame(cut, self.appender.durable())?;
+                self.appender.append(&frame)?;
+                self.stored = Some(cut.sequence);
+            }
+            Some(Entry::Own(frames, _)) => {
+                if let Some(left) = &mut self.faults.dies_after {
+                    let Some(fewer) = left.checked_sub(1) else {
+                        return Err(AppendError::Sync(io::ErrorKind::Interrupted.into()));
+                    };
+                    *left = fewer;
+                }
+                for frame in &frames[self.positions.len()..] {
+                    self.positions.push(self.appender.append(frame)?);
+                }
+            }
+        }
+        if let Some(Entry::Own(_, reply)) = self.entries.pop_front() {
+            self.replies
+                .push((std::mem::take(&mut self.positions), reply));
         }
         Ok(())
     }
 
-    fn append_cut(&mut self, cut: Cut) -> Result<SequenceNumber, Ended> {
-        let sequence = cut.sequence;
-        let durable = self.appender.durable();
-        let stored = StoredCut {
-            cut,
-            stored: now(),
-            durable,
-        };
-        let encoded = codec::encode(&stored).map_err(|e| Ended::Failed(io::Error::other(e)))?;
-        self.append(&NewFrame::bare(FrameKind::Cut, sequence.0, encoded))?;
-        Ok(sequence)
-    }
-
-    fn append_all(&mut self, frames: &[NewFrame]) -> Result<Vec<FramePosition>, Ended> {
-        frames.iter().map(|frame| self.append(frame)).collect()
-    }
-
-    /// Appends a frame, however long the disk is full.
-    fn append(&mut self, frame: &NewFrame) -> Result<FramePosition, Ended> {
-        loop {
-            match self.appender.append(frame) {
-                Ok(position) => {
-                    self.resume();
-                    return Ok(position);
-                }
-                Err(AppendError::Write(error)) => self.stall(&error)?,
-                Err(error) => return Err(ended(error)),
-            }
-        }
-    }
-
-    fn stall(&mut self, error: &io::Error) -> Result<(), Ended> {
+    /// Tells that nothing can be written for now.
+    fn stall(&mut self, error: &io::Error) -> Halt {
         if !self.stalled {
             self.stalled = true;
             (self.events)(LogEvent::Stalled(format!("can't write the log: {error}")));
         }
+        Halt::Full
+    }
+
+    /// Waits before a full disk is tried again. False: it is not to be.
+    fn pause(&self) -> bool {
         let queue = self.shared.lock();
         let wait = self
             .shared
             .work
             .wait_timeout_while(queue, RETRY, |queue| !queue.over());
         let (queue, _) = wait.unwrap_or_else(PoisonError::into_inner);
-        if queue.over() {
-            Err(Ended::Closing)
-        } else {
-            Ok(())
-        }
+        !queue.over()
     }
 
     fn resume(&mut self) {
@@ -325,7 +407,10 @@ impl<E: Fn(LogEvent)> Worker<E> {
     }
 
     /// Nothing is acknowledged any more; whoever waits is told.
-    fn fail(&self, error: &io::Error) {
+    fn fail(&mut self, error: &io::Error) {
+        self.entries.clear();
+        self.replies.clear();
+        self.stored = None;
         let reason = format!("can't sync the log: {error}");
         let mut queue = self.shared.lock();
         queue.failed = Some(reason.clone());
@@ -336,9 +421,20 @@ impl<E: Fn(LogEvent)> Worker<E> {
     }
 }
 
-fn ended(error: AppendError) -> Ended {
+fn cut_frame(cut: &Cut, durable: FramePosition) -> Result<NewFrame, AppendError> {
+    let stored = StoredCut {
+        cut: cut.clone(),
+        stored: now(),
+        durable,
+    };
+    let encoded =
+        codec::encode(&stored).map_err(|error| AppendError::Sync(io::Error::other(error)))?;
+    Ok(NewFrame::bare(FrameKind::Cut, cut.sequence.0, encoded))
+}
+
+fn ended(error: AppendError) -> Halt {
     match error {
-        AppendError::Sync(error) | AppendError::Write(error) => Ended::Failed(error),
+        AppendError::Sync(error) | AppendError::Write(error) => Halt::Failed(error),
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::destination::{Destination, DestinationError};
 use super::replies::Standing;
+use crate::store::Hands;
 use crate::transport::{Frame, TransportError};
 
 /// Frames waiting for the thread; each at most 2 MiB.
@@ -63,6 +64,7 @@ pub(super) struct Ingest {
 
 impl Ingest {
     pub(super) fn start(
+        hands: Hands,
         destination: &Arc<dyn Destination>,
         standing: &Arc<watch::Sender<Standing>>,
         newest: watch::Receiver<u64>,
@@ -75,7 +77,10 @@ impl Ingest {
             queue,
             ended: 0,
         };
-        tokio::task::spawn_blocking(move || intake.run());
+        match hands {
+            Hands::Threads => drop(tokio::task::spawn_blocking(move || intake.run())),
+            Hands::Callers => drop(tokio::spawn(intake.run_as_task())),
+        }
         Self { items }
     }
 
@@ -105,10 +110,31 @@ struct Intake {
 impl Intake {
     fn run(mut self) {
         while let Some(item) = self.queue.blocking_recv() {
-            match item {
-                Item::Arrived(arrived) => self.take(arrived),
-                Item::Fence(passed) => self.pass(passed),
+            let mut left = self.turn(item);
+            while let Some(item) = left {
+                left = self.turn(item);
             }
+        }
+    }
+
+    async fn run_as_task(mut self) {
+        while let Some(item) = self.queue.recv().await {
+            let mut left = self.turn(item);
+            while let Some(item) = left {
+                tokio::time::sleep(FENCE_LOOK).await;
+                left = self.turn(item);
+            }
+        }
+    }
+
+    /// Gives back a fence that has not passed.
+    fn turn(&mut self, item: Item) -> Option<Item> {
+        match item {
+            Item::Arrived(arrived) => {
+                self.take(arrived);
+                None
+            }
+            Item::Fence(passed) => self.pass(passed).map(Item::Fence),
         }
     }
 
@@ -125,13 +151,13 @@ impl Intake {
         }
     }
 
-    fn pass(&self, passed: oneshot::Sender<()>) {
-        while !self.destination.settle(FENCE_LOOK) {
-            if passed.is_closed() {
-                return;
-            }
+    /// Waits for a while; gives back a fence that still has to wait.
+    fn pass(&self, passed: oneshot::Sender<()>) -> Option<oneshot::Sender<()>> {
+        if self.destination.settle(FENCE_LOOK) {
+            let _ = passed.send(());
+            return None;
         }
-        let _ = passed.send(());
+        Some(passed).filter(|passed| !passed.is_closed())
     }
 
     fn store(&self, frame: Frame<'static>) -> Result<(), IngestError> {

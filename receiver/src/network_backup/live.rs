@@ -44,6 +44,7 @@ impl Turn {
         let mut newest = self.source.newest.subscribe();
         let mut closing = self.source.closing.subscribe();
         tokio::select! {
+            biased;
             () = self.source.ingest.fence() => Ok(()),
             _ = closing.wait_for(|&closing| closing) => Err(SessionError::Closing),
             _ = newest.wait_for(|&newest| newest != self.number) => Err(SessionError::Superseded),
@@ -63,6 +64,7 @@ impl Turn {
         let mut newest = self.source.newest.subscribe();
         let mut closing = self.source.closing.subscribe();
         tokio::select! {
+            biased;
             end = self.receive(reader, failed, &pongs) => end,
             end = self.reply(writer, told, &pongs, failures) => end,
             _ = newest.wait_for(|&newest| newest != self.number) => Err(SessionError::Superseded),
@@ -117,12 +119,13 @@ impl Turn {
             }
             told = now;
             tokio::select! {
-                changed = standing.changed() => {
-                    changed.map_err(|_| SessionError::Closing)?;
-                }
+                biased;
                 Some(error) = failures.recv() => return Err(tell(&mut writer, error).await),
                 () = pongs.owed() => {
                     send_frame(&mut writer, &Frame::empty(FrameType::Pong)).await?;
+                }
+                changed = standing.changed() => {
+                    changed.map_err(|_| SessionError::Closing)?;
                 }
                 () = tokio::time::sleep(PING_EVERY) => {
                     send_frame(&mut writer, &Frame::empty(FrameType::Ping)).await?;

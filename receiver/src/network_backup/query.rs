@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 
 use super::session::SessionError;
-use super::source::Source;
+use super::source::{Source, by};
 use crate::transport::{Frame, Shrinker, TransportError, read_frame, send_frame};
 
 /// A connection without a question for so long is closed; the coordinator makes a new one when it
@@ -23,6 +23,7 @@ pub(super) async fn run(
 ) -> Result<(), SessionError> {
     let mut closing = source.closing.subscribe();
     tokio::select! {
+        biased;
         end = answer_all(source, &mut stream) => end,
         _ = closing.wait_for(|&closing| closing) => Err(SessionError::Closing),
     }
@@ -60,7 +61,7 @@ async fn answer_all(
 async fn answer(source: &Arc<Source>, query: Query) -> Result<(Answer, Vec<u8>), SessionError> {
     let permit = Arc::clone(&source.answers).acquire_owned().await;
     let destination = Arc::clone(&source.destination);
-    tokio::task::spawn_blocking(move || {
+    by(source.hands, move || {
         let _permit = permit;
         destination.answer(&query)
     })

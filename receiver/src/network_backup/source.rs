@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use everwrite_protocol::ids::SourceId;
 use tokio::sync::{OnceCell, Semaphore, watch};
+use tokio::task::{JoinError, spawn_blocking};
 
 use super::destination::{Destination, DestinationError, Destinations};
 use super::ingest::Ingest;
 use super::replies::Standing;
+use crate::store::Hands;
 
 /// Query connections that one source may have.
 const QUERY_CONNECTIONS_MAX: usize = 16;
@@ -22,6 +24,7 @@ const ANSWERS_MAX: usize = 4;
 /// All sources of a receiver that have connected since it started.
 pub struct Sources {
     destinations: Box<dyn Destinations>,
+    hands: Hands,
     slots: Mutex<HashMap<SourceId, Arc<OnceCell<Arc<Source>>>>>,
     /// True once the receiver ends.
     closing: watch::Sender<bool>,
@@ -30,6 +33,7 @@ pub struct Sources {
 /// A source with its store open.
 pub(super) struct Source {
     pub(super) id: SourceId,
+    pub(super) hands: Hands,
     pub(super) destination: Arc<dyn Destination>,
     pub(super) standing: Arc<watch::Sender<Standing>>,
     pub(super) ingest: Ingest,
@@ -46,8 +50,14 @@ pub(super) struct Source {
 impl Sources {
     /// None connected yet.
     pub fn new(destinations: impl Destinations) -> Self {
+        Self::served_by(Hands::Threads, destinations)
+    }
+
+    /// The same; without threads, what blocks is done by the tasks themselves.
+    pub fn served_by(hands: Hands, destinations: impl Destinations) -> Self {
         Self {
             destinations: Box::new(destinations),
+            hands,
             slots: Mutex::default(),
             closing: watch::Sender::new(false),
         }
@@ -77,9 +87,8 @@ impl Sources {
         let sources = Arc::clone(self);
         let source = slot
             .get_or_try_init(|| async move {
-                tokio::task::spawn_blocking(move || Source::open(&sources, id))
-                    .await
-                    .unwrap_or_else(|error| Err(DestinationError::Failed(error.to_string())))
+                let opened = by(sources.hands, move || Source::open(&sources, id)).await;
+                opened.unwrap_or_else(|error| Err(DestinationError::Failed(error.to_string())))
             })
             .await?;
         Ok(Arc::clone(source))
@@ -97,6 +106,17 @@ impl Sources {
 
     fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<SourceId, Arc<OnceCell<Arc<Source>>>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Does what blocks.
+pub(super) async fn by<T: Send + 'static>(
+    hands: Hands,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    match hands {
+        Hands::Threads => spawn_blocking(work).await,
+        Hands::Callers => Ok(work()),
     }
 }
 
@@ -119,7 +139,8 @@ impl Source {
         let newest = watch::Sender::new(0);
         Ok(Arc::new(Self {
             id,
-            ingest: Ingest::start(&destination, &standing, newest.subscribe()),
+            hands: sources.hands,
+            ingest: Ingest::start(sources.hands, &destination, &standing, newest.subscribe()),
             destination,
             standing,
             newest,

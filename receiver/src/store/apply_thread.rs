@@ -151,7 +151,13 @@ impl Progress {
 #[derive(Debug)]
 pub(super) struct ApplyThread {
     progress: Arc<Progress>,
-    thread: Option<JoinHandle<()>>,
+    hands: Hands,
+}
+
+#[derive(Debug)]
+enum Hands {
+    Thread(Option<JoinHandle<()>>),
+    Callers(Box<Mutex<Worker>>),
 }
 
 impl ApplyThread {
@@ -160,31 +166,48 @@ impl ApplyThread {
         writer: Arc<LogWriter>,
         progress: Arc<Progress>,
     ) -> io::Result<Self> {
-        let worker = Worker {
-            applier,
-            writer,
-            progress: Arc::clone(&progress),
-            stalled: false,
-        };
+        let worker = Worker::new(applier, writer, &progress);
         let thread = std::thread::Builder::new()
             .name("apply".into())
             .spawn(move || worker.run())?;
-        Ok(Self {
-            progress,
-            thread: Some(thread),
-        })
+        let hands = Hands::Thread(Some(thread));
+        Ok(Self { progress, hands })
+    }
+
+    /// One that applies in [`turn`](Self::turn)s only.
+    pub(super) fn without_thread(
+        applier: Applier,
+        writer: Arc<LogWriter>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        let worker = Worker::new(applier, writer, &progress);
+        let hands = Hands::Callers(Box::new(Mutex::new(worker)));
+        Self { progress, hands }
+    }
+
+    /// Without a thread: applies a window, if there is anything to apply. Is there more?
+    pub(super) fn turn(&self) -> bool {
+        let Hands::Callers(worker) = &self.hands else {
+            return false;
+        };
+        let mut worker = worker.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = self.progress.stored();
+        self.progress.applied() < stored && worker.turn(stored).unwrap_or(false)
     }
 
     /// Ends it; a window under way is finished first.
     pub(super) fn stop(&mut self) {
         self.progress.stop();
-        if let Some(thread) = self.thread.take() {
+        if let Hands::Thread(thread) = &mut self.hands
+            && let Some(thread) = thread.take()
+        {
             // A panic of the thread has been reported by its hook; there is nothing to add.
             let _ = thread.join();
         }
     }
 }
 
+#[derive(Debug)]
 struct Worker {
     applier: Applier,
     writer: Arc<LogWriter>,
@@ -193,15 +216,35 @@ struct Worker {
 }
 
 impl Worker {
+    fn new(applier: Applier, writer: Arc<LogWriter>, progress: &Arc<Progress>) -> Self {
+        Self {
+            applier,
+            writer,
+            progress: Arc::clone(progress),
+            stalled: false,
+        }
+    }
+
     fn run(mut self) {
         let mut backlog = false;
         while let Some(stored) = self.progress.wait_work(backlog) {
-            match self.window(stored) {
-                Ok(applied) => {
-                    backlog = applied.is_some_and(|applied| applied < stored);
-                    self.went_on(applied);
-                }
-                Err(error) => self.failed(&error),
+            match self.turn(stored) {
+                Some(more) => backlog = more,
+                None => self.progress.pause(),
+            }
+        }
+    }
+
+    /// Applies a window. Is there more? `None`: it could not be applied.
+    fn turn(&mut self, stored: SequenceNumber) -> Option<bool> {
+        match self.window(stored) {
+            Ok(applied) => {
+                self.went_on(applied);
+                Some(applied.is_some_and(|applied| applied < stored))
+            }
+            Err(error) => {
+                self.failed(&error);
+                None
             }
         }
     }
@@ -233,6 +276,5 @@ impl Worker {
             self.progress
                 .tell(StoreEvent::Stalled(Stage::Mirror, reason));
         }
-        self.progress.pause();
     }
 }

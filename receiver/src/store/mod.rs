@@ -28,7 +28,7 @@ use crate::apply::Applier;
 use crate::catalog::Catalog;
 use crate::history::Reader;
 use crate::log::appender::Appender;
-use crate::log::{FrameKind, LogEvent, LogWriter, NewFrame, Segments, recover};
+use crate::log::{Faults, FrameKind, LogEvent, LogWriter, NewFrame, Segments, recover};
 use crate::mirror::Layout;
 
 /// How long a question waits for batches to be applied.
@@ -58,9 +58,21 @@ pub enum Stage {
     Mirror,
 }
 
+/// Who does the work of a store, or of those who use it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hands {
+    /// Threads of its own.
+    Threads,
+    /// Whoever calls: nothing is written or applied but in [`SourceStore::drive_log`] and
+    /// [`SourceStore::drive_mirror`], or where somebody asks for what needs it. Dropped, the store is as if its
+    /// process had been killed. For simulations, in which everything happens on one thread.
+    Callers,
+}
+
 /// The store of one source. One at a time per source and machine; shared by all its sessions.
 #[derive(Debug)]
 pub struct SourceStore {
+    hands: Hands,
     // In the order in which they have to end: apply needs the log's writer.
     apply: ApplyThread,
     writer: Arc<LogWriter>,
@@ -76,6 +88,16 @@ impl SourceStore {
     /// Opens (or makes) the store of `source` below `store_dir`, recovers it and starts its threads.
     /// `events` is called from those threads and must not block.
     pub fn open(
+        store_dir: &Path,
+        source: SourceId,
+        events: impl Fn(StoreEvent) + Send + Sync + 'static,
+    ) -> Result<Arc<Self>, StoreError> {
+        Self::open_by(Hands::Threads, store_dir, source, events)
+    }
+
+    /// The same with threads or without.
+    pub fn open_by(
+        hands: Hands,
         store_dir: &Path,
         source: SourceId,
         events: impl Fn(StoreEvent) + Send + Sync + 'static,
@@ -101,17 +123,20 @@ impl SourceStore {
         };
         let appender = Appender::open(segments.clone(), source, recovered.end).map_err(io)?;
         let told = Arc::clone(&progress);
-        let writer = LogWriter::start(appender, move |event| tell(&told, event)).map_err(io)?;
-        let writer = Arc::new(writer);
+        let tell = move |event| tell(&told, event);
+        let writer = Arc::new(match hands {
+            Hands::Threads => LogWriter::start(appender, tell).map_err(io)?,
+            Hands::Callers => LogWriter::without_thread(appender, tell),
+        });
         let interrupted = recovered.window.as_ref().map(|window| window.last);
         let applier = Applier::open(&layout, catalog, segments, recovered.window)?;
-        let apply = ApplyThread::start(applier, Arc::clone(&writer), Arc::clone(&progress))
-            .map_err(|source| StoreError::Io {
-                action: "start a thread",
-                path: layout.root.clone(),
-                source,
-            })?;
+        let (log, how_far) = (Arc::clone(&writer), Arc::clone(&progress));
+        let apply = match hands {
+            Hands::Threads => ApplyThread::start(applier, log, how_far).map_err(io)?,
+            Hands::Callers => ApplyThread::without_thread(applier, log, how_far),
+        };
         Ok(Arc::new(Self {
+            hands,
             apply,
             writer,
             order: Mutex::new(Order::after(recovered.stored)),
@@ -182,7 +207,7 @@ impl SourceStore {
     /// Answers a question with an answer and its payload. Blocks: call it from a blocking thread.
     pub fn answer(&self, query: &Query) -> (Answer, Vec<u8>) {
         let needed = needed(query).max(self.interrupted).min(self.stored());
-        if !self.progress.wait_applied(needed, ANSWER_WAIT) {
+        if !self.wait_applied(needed, ANSWER_WAIT) {
             let why = "the batches asked for are not in the mirror yet; ask again".to_owned();
             return (Answer::Failed(QueryError::Store(why)), Vec::new());
         }
@@ -201,12 +226,39 @@ impl SourceStore {
 
     /// Waits until a batch is on the disk. `false`: it took longer than `wait`.
     pub fn wait_stored(&self, sequence: SequenceNumber, wait: Duration) -> bool {
+        if self.hands == Hands::Callers {
+            self.drive_log();
+            return self.stored() >= sequence;
+        }
         self.progress.wait_stored(sequence, wait)
+    }
+
+    fn wait_applied(&self, sequence: SequenceNumber, wait: Duration) -> bool {
+        if self.hands == Hands::Callers {
+            while self.applied() < sequence && self.drive_mirror() {}
+            return self.applied() >= sequence;
+        }
+        self.progress.wait_applied(sequence, wait)
+    }
+
+    /// Without threads: writes what is queued, makes it durable and tells.
+    pub fn drive_log(&self) {
+        self.writer.turn();
+    }
+
+    /// Without threads: applies the next window. Is there more?
+    pub fn drive_mirror(&self) -> bool {
+        self.apply.turn()
+    }
+
+    /// Without threads: what goes wrong from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.writer.set_faults(faults);
     }
 
     /// Waits until everything stored is in the mirror. `false`: it took longer than `wait`.
     pub fn catch_up(&self, wait: Duration) -> bool {
-        self.progress.wait_applied(self.stored(), wait)
+        self.wait_applied(self.stored(), wait)
     }
 
     /// The store is about to be closed: nobody waits in it any more, for a full disk or for the mirror.
