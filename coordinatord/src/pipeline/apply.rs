@@ -139,7 +139,8 @@ impl Pipeline {
     }
 
     fn switch(&mut self, on: bool) {
-        let begins = on && !self.switch_on && self.connection.is_ready();
+        // With or without a connection: agreeing anew compares by itself, coming back does not.
+        let begins = on && !self.switch_on && self.connection.has_agreed();
         self.switch_on = on;
         if begins && let Err(error) = self.begin_scan(ScanReason::Gap) {
             self.failure = Some(format!("{error:#}"));

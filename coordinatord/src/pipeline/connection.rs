@@ -27,6 +27,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Has the index agreed with the receiver since start?
+    pub(super) fn has_agreed(&self) -> bool {
+        self.agreed
+    }
+
     /// May batches be made?
     pub(super) fn is_ready(&self) -> bool {
         self.agreed && self.connected && self.rejected.is_none()
