@@ -89,7 +89,9 @@ impl Pipeline {
             Some(scan) if !scan.counts_misses() => scan.reason,
             _ => ScanReason::Barrier,
         };
-        if self.may_work()
+        // Without a connection, too: coming back compares nothing by itself.
+        if self.switch_on
+            && self.connection.has_agreed()
             && let Err(error) = self.begin_scan(reason)
         {
             self.failure = Some(format!("{error:#}"));
