@@ -60,16 +60,29 @@ impl Round<'_> {
             self.note(entry.mark);
             self.look_file(row.inode, entry, SMALL_BYTES)?;
         }
-        if stat.kind == Kind::Directory && self.has_rules(at.directory.place.root) {
-            // Other rules may hold at the new place.
-            self.state
-                .queue
-                .push_listing(row.inode, why.mark, true, why.scan);
+        if stat.kind == Kind::Directory {
+            self.list_moved(at, row, why);
         }
         self.state
             .queue
             .dirty(row.inode, why.mark, |dirt| dirt.attributes = true);
         Ok(())
+    }
+
+    /// A directory has moved, and all below it.
+    fn list_moved(&mut self, at: &At<'_>, row: &FileRow, why: Why) {
+        let queue = &mut self.state.queue;
+        if let Some(scan) = self.state.scan.as_ref().filter(|_| !why.deep) {
+            // The scan may have been where it is now, and not yet where it was.
+            let mut mark = queue.scan_mark(self.started);
+            mark.ticket = scan.mark_of(mark.ticket);
+            queue.push_listing(row.inode, mark, true, true);
+        }
+        // What a scan finds moved may have changed, too; and other rules may hold at the new place.
+        if why.deep || self.has_rules(at.directory.place.root) {
+            let queue = &mut self.state.queue;
+            queue.push_listing(row.inode, why.mark, true, why.scan);
+        }
     }
 
     /// The content of a file most of which the receiver does not have yet; what was known to be dirty
