@@ -58,8 +58,13 @@ impl Round<'_> {
         else {
             return Ok(None);
         };
-        let Opened::Yes(open) = self.open_directory(&row, mark)? else {
-            return Ok(None);
+        let open = match self.open_directory(&row, mark)? {
+            Opened::Yes(open) => open,
+            Opened::Later => {
+                self.delay_listing(&work);
+                return Ok(None);
+            }
+            Opened::Never => return Ok(None),
         };
         let at = At {
             directory: &open,
@@ -81,6 +86,17 @@ impl Round<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// The directory was moved while it was being listed: it is listed anew when it is found.
+    fn delay_listing(&mut self, work: &ListingWork) {
+        let listing = Listing {
+            mark: work.mark,
+            deep: work.deep,
+            scan: work.scan,
+        };
+        self.state
+            .delay(self.started, Delayed::Listing(work.directory, listing));
     }
 
     /// Reads the names of a directory: those on disk to be looked at, those only in the index at the
