@@ -15,7 +15,7 @@ use crate::clock;
 use crate::index::FileRow;
 use crate::intake::OriginId;
 use crate::look::{OpenDirectory, attributes_digest, read_attributes, stat_descriptor};
-use crate::queue::{DirtyFile, Listing, Ticket};
+use crate::queue::{DirtyFile, Listing, Mark, Ticket};
 use crate::reconcile::RootVerdict;
 
 impl Round<'_> {
@@ -246,11 +246,9 @@ impl State {
             .as_mut()
             .map(|scan| std::mem::take(&mut scan.missing));
         for (directory, name, why) in missing.unwrap_or_default() {
-            let mut mark = self.queue.mark(now, why.origin, why.sources);
-            if let Some(scan) = &self.scan {
-                mark.ticket = scan.mark_of(mark.ticket);
-            }
-            self.queue.push_name(directory, name, mark);
+            // In the place of the listing that missed it: a barrier that waits for that waits for this.
+            self.queue
+                .push_name(directory, name, Mark { since: now, ..why });
         }
     }
 
