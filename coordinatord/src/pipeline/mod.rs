@@ -246,6 +246,8 @@ impl Pipeline {
             None => self.closing_cut_due(now).filter(|_| self.may_work()),
         };
         let due = due.filter(|_| !self.cutting.is_under_way());
+        // What has rested long enough is work as any other, and may have to wait for room.
+        let delayed = delayed.filter(|wake| *wake > now);
         [
             Some(self.next_tick),
             due,
