@@ -1,6 +1,7 @@
 //! What a name's two sides, disk and index, mean together. Pure.
 
 use everwrite_protocol::ids::FileId;
+use everwrite_protocol::wire::Kind;
 
 use super::stat::Stat;
 use crate::index::FileRow;
@@ -41,7 +42,7 @@ pub fn decide_name(
         (None, None) => NameVerdict::Nothing,
         (Some(row), None) => NameVerdict::Gone(row.id),
         (Some(row), Some(stat)) if is_same(row, stat) => NameVerdict::Same(row.id),
-        (Some(row), Some(stat)) if !row.is_bound() && known.is_none() && row.kind == stat.kind => {
+        (Some(row), Some(stat)) if !row.is_bound() && known.is_none() && may_adopt(row, stat) => {
             NameVerdict::Adopt(row.id)
         }
         (_, Some(stat)) => {
@@ -57,6 +58,13 @@ pub fn decide_name(
     }
 }
 
+/// A link's target, or a device's number, can't be changed: another one is another file, and which one the
+/// receiver has is not known here.
+fn may_adopt(row: &FileRow, stat: &Stat) -> bool {
+    let changeable = [Kind::Regular, Kind::Directory, Kind::Fifo, Kind::Socket];
+    row.kind == stat.kind && changeable.contains(&stat.kind)
+}
+
 fn is_same(row: &FileRow, stat: &Stat) -> bool {
     stat.is_file(row.inode, row.birth) && row.kind == stat.kind
 }
@@ -65,7 +73,6 @@ fn is_same(row: &FileRow, stat: &Stat) -> bool {
 mod tests {
     use everwrite_protocol::ids::Timestamp;
     use everwrite_protocol::local::Inode;
-    use everwrite_protocol::wire::Kind;
 
     use super::*;
 
@@ -104,6 +111,17 @@ mod tests {
     fn every_pair_of_sides() {
         let (a, b, mut unbound) = (row(1, 10, 5), row(2, 20, 5), row(3, 3, 0));
         unbound.inode.device = 0;
+        let kind = Kind::Symlink;
+        let (unbound_link, link) = (
+            FileRow {
+                kind,
+                ..unbound.clone()
+            },
+            Stat {
+                kind,
+                ..stat(10, 5)
+            },
+        );
         let one = Some(FileId(1));
         let cases = [
             (None, None, None, NameVerdict::Nothing),
@@ -163,6 +181,14 @@ mod tests {
                 Some(stat(10, 5)),
                 None,
                 NameVerdict::Adopt(FileId(3)),
+            ),
+            (
+                Some(&unbound_link),
+                Some(link),
+                None,
+                NameVerdict::New {
+                    replaced: Some(FileId(3)),
+                },
             ),
             (
                 Some(&unbound),
