@@ -276,6 +276,22 @@ impl State {
                 .any(|delayed| matches!(delayed, Delayed::Name(..)) && told(delayed.mark()))
     }
 
+    /// How much would have to be read if nothing were put off; `u64::MAX`: not known.
+    pub fn put_off_bytes(&self) -> u64 {
+        let mut delayed = self.delayed.values();
+        if delayed.any(|delayed| matches!(delayed, Delayed::Name(..))) {
+            return u64::MAX;
+        }
+        let bytes = |(_, file): &(Instant, DirtyFile)| match file.dirt.whole {
+            true => u64::MAX,
+            false => file.dirt.ranges.bytes(u64::MAX),
+        };
+        self.resting
+            .values()
+            .map(bytes)
+            .fold(0, u64::saturating_add)
+    }
+
     /// Ticket of the directory that is listed next.
     pub(super) fn next_listing(&self) -> Option<Ticket> {
         let under_way = self.listing.as_ref().map(|work| work.mark.ticket);

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 const HOLD_SHARE: u32 = 64;
 /// After that many shortest intervals without a batch nothing goes on that would have to wait.
 const BUSY_INTERVALS: u32 = 4;
-/// What is put off is looked at after two seconds at most. So it takes more than one thing that is put off to
-/// make a point later than this.
+/// Much that is put off is looked at after two seconds at most. So it takes more than one such thing to make a
+/// point later than this.
 const LATE: Duration = Duration::from_secs(3);
+/// Bytes put off that can be sent once more than would have been needed, each time that a point is late.
+const CHEAP_BYTES_MAX: u64 = 16 << 20;
 /// A point that is late is hurried for so long, and then not again for `PATIENCE_SHARE` times as long.
 const PATIENCE_SHARE: u32 = 10;
 
@@ -106,8 +108,12 @@ impl CutPace {
 
     /// Has there been no consistent point for so long that nothing may be put off? What rests would keep
     /// every point from being one.
-    pub(super) fn hurries(&mut self, now: Instant) -> bool {
-        let late = |since: Instant| now.duration_since(since) >= self.longest.max(LATE);
+    pub(super) fn hurries(&mut self, now: Instant, put_off_bytes: u64) -> bool {
+        let allowed = match put_off_bytes <= CHEAP_BYTES_MAX {
+            true => self.longest,
+            false => self.longest.max(LATE),
+        };
+        let late = |since: Instant| now.duration_since(since) >= allowed;
         let again = self.hurry.is_none_or(|(_, again)| now >= again);
         if again && self.unproven_since.is_some_and(late) {
             let again = now + self.longest.saturating_mul(PATIENCE_SHARE);
@@ -193,20 +199,19 @@ mod tests {
     fn a_late_point_is_hurried_now_and_then() {
         let now = Instant::now();
         let at = |ms: u32| now + ms * MS;
-        let mut pace = pace();
-        assert!(!pace.hurries(at(0)));
-        pace.sent(at(0), false);
-        let hurried: Vec<u32> = (0..260)
-            .map(|tenth| tenth * 100)
-            .filter(|ms| pace.hurries(at(*ms)))
-            .collect();
-        assert_eq!(hurried.first(), Some(&3000));
-        assert_eq!(
-            hurried.len(),
-            30,
-            "ten in each of three seconds: {hurried:?}"
-        );
-        pace.sent(at(26_000), true);
-        assert!(!pace.hurries(at(26_000)));
+        for (bytes, first, seconds) in [(CHEAP_BYTES_MAX + 1, 3000, 3), (CHEAP_BYTES_MAX, 1000, 3)]
+        {
+            let mut pace = pace();
+            assert!(!pace.hurries(at(0), bytes));
+            pace.sent(at(0), false);
+            let hurried: Vec<u32> = (0..240)
+                .map(|tenth| tenth * 100)
+                .filter(|ms| pace.hurries(at(*ms), bytes))
+                .collect();
+            assert_eq!(hurried.first(), Some(&first));
+            assert_eq!(hurried.len(), 10 * seconds, "{bytes}: {hurried:?}");
+            pace.sent(at(26_000), true);
+            assert!(!pace.hurries(at(26_000), bytes));
+        }
     }
 }
