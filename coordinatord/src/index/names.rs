@@ -96,6 +96,20 @@ impl Index {
         Ok(names)
     }
 
+    /// Does it have a name at all? Files may have thousands.
+    pub fn has_name(&self, file: FileId) -> Result<bool> {
+        Ok(self.first_name(file)?.is_some())
+    }
+
+    /// How many names it has.
+    pub fn count_names(&self, file: FileId) -> Result<u64> {
+        let mut statement = self
+            .database
+            .prepare_cached("SELECT count(*) FROM name WHERE file = ?1")?;
+        let count: i64 = statement.query_row([file.0.cast_signed()], |row| row.get(0))?;
+        Ok(count.cast_unsigned())
+    }
+
     /// The way down from a root: the root's id, then the names below it. `None` when the file hangs
     /// under no root (staged, or just removed).
     pub fn way_to(&self, file: FileId) -> Result<Option<(FileId, Vec<Name>)>> {

@@ -22,7 +22,7 @@ mod sibling;
 mod state;
 mod times;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -77,6 +77,8 @@ pub struct Round<'s> {
     oldest: Option<Mark>,
     /// Files that lost a name: those without any at the end are dead.
     orphans: BTreeSet<FileId>,
+    /// How many names files have that got one, at most: files may have thousands.
+    known_names: HashMap<FileId, u64>,
     /// Directories in which names changed: their times did, too.
     touched: BTreeSet<FileId>,
     /// Names that can't be looked at before others are.
@@ -113,6 +115,7 @@ impl<'s> Round<'s> {
             look_began: clock::now(),
             oldest: None,
             orphans: BTreeSet::new(),
+            known_names: HashMap::new(),
             touched: BTreeSet::new(),
             postponed: Vec::new(),
             postponed_files: Vec::new(),

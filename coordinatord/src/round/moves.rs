@@ -43,7 +43,7 @@ impl Round<'_> {
         }
         if let Some(content) = self.unsent_content(at, name, row, stat) {
             // What it replaces is the best base there is, and stays until all of it is there.
-            self.leave_old_names(at, name, row, why)?;
+            self.leave_old_names(at, name, row, stat, why)?;
             let base = match replaced {
                 Some(replaced) => self.state.index.file(replaced)?,
                 None => None,
@@ -53,7 +53,7 @@ impl Round<'_> {
         if let Some(replaced) = replaced {
             self.detach(at.file, name, replaced, why.mark)?;
         }
-        self.leave_old_names(at, name, row, why)?;
+        self.leave_old_names(at, name, row, stat, why)?;
         self.attach(at.file, name, file, why.mark.origin)?;
         // No recovery point may show the new name with less than the file had when it got it.
         if let Some(entry) = self.state.take_dirt(row.inode) {
@@ -109,7 +109,17 @@ impl Round<'_> {
     }
 
     /// Takes away the other names of a file that no longer mean it. A directory has just one name.
-    fn leave_old_names(&mut self, at: &At<'_>, name: &Name, row: &FileRow, why: Why) -> Result<()> {
+    fn leave_old_names(
+        &mut self,
+        at: &At<'_>,
+        name: &Name,
+        row: &FileRow,
+        stat: &Stat,
+        why: Why,
+    ) -> Result<()> {
+        if self.is_one_link_more(row, stat)? {
+            return Ok(());
+        }
         for (parent, old) in self.state.index.names_of(row.id)? {
             if (parent, &old) == (at.file, name) {
                 continue;
@@ -134,6 +144,21 @@ impl Round<'_> {
         Ok(())
     }
 
+    /// May all names that are known mean the file still, beside the new one? Then they need not be looked at,
+    /// which for thousands of them would take thousands of times as long: should one be gone nevertheless,
+    /// that is told by a hint of its own, or found by a scan.
+    fn is_one_link_more(&mut self, row: &FileRow, stat: &Stat) -> Result<bool> {
+        if row.kind == Kind::Directory || stat.links < 2 {
+            return Ok(false);
+        }
+        let known = match self.known_names.get(&row.id) {
+            Some(known) => *known,
+            None => self.state.index.count_names(row.id)?,
+        };
+        self.known_names.insert(row.id, known);
+        Ok(known < u64::from(stat.links))
+    }
+
     /// Gives a file a name, in the batch and in the index.
     pub(super) fn attach(
         &mut self,
@@ -152,6 +177,10 @@ impl Round<'_> {
             },
         );
         self.touched.insert(parent);
+        // It may have had that name.
+        if let Some(known) = self.known_names.get_mut(&file) {
+            *known += 1;
+        }
         self.state
             .index
             .attach(parent, name, file, self.batch.sequence())
@@ -175,6 +204,7 @@ impl Round<'_> {
         );
         self.touched.insert(parent);
         self.orphans.insert(file);
+        self.known_names.remove(&file);
         self.state
             .index
             .detach(parent, name, self.batch.sequence())?;
@@ -184,7 +214,7 @@ impl Round<'_> {
     /// A file moves its times when it loses a name. One that has others is looked at, or the next scan
     /// would take that for a change that nobody announced.
     fn look_at_what_is_left(&mut self, file: FileId, mark: Mark) -> Result<()> {
-        if self.state.index.names_of(file)?.is_empty() {
+        if !self.state.index.has_name(file)? {
             return Ok(());
         }
         if let Some(row) = self.state.index.file(file)? {
@@ -202,7 +232,7 @@ impl Round<'_> {
             let Some(row) = self.state.index.file(file)? else {
                 continue;
             };
-            if row.staged || !self.state.index.names_of(file)?.is_empty() {
+            if row.staged || self.state.index.has_name(file)? {
                 continue;
             }
             let children = self.state.index.children(file)?;

@@ -21,6 +21,7 @@ use crate::network_backup::{Batch, Identity, QueryClient, Target};
 use crate::reconcile::{RootVerdict, Scan, ScanReason};
 use crate::witness::{self, Witness};
 
+mod links;
 mod roots;
 mod unannounced;
 

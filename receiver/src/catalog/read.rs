@@ -197,6 +197,22 @@ impl<'c> CatalogRead<'c> {
         })
     }
 
+    /// The oldest name that a file has now; files may have thousands.
+    pub fn first_name(&self, file: FileId) -> Result<Option<(FileId, Name)>> {
+        let sql = "SELECT parent, name FROM name WHERE file = ?1 AND until = ?2
+                   ORDER BY since LIMIT 1";
+        self.one(sql, [file.0 as i64, OPEN], |row| {
+            Ok((values::file(row, 0)?, values::name(row, 1)?))
+        })
+    }
+
+    /// Does a file have more than one name now?
+    pub fn has_several_names(&self, file: FileId) -> Result<bool> {
+        let sql = "SELECT 1 FROM name WHERE file = ?1 AND until = ?2 LIMIT 1 OFFSET 1";
+        let second = self.one(sql, [file.0 as i64, OPEN], |row| row.get::<_, i64>(0))?;
+        Ok(second.is_some())
+    }
+
     /// Every holder of a name over time.
     pub fn holders(&self, parent: FileId, name: &[u8]) -> Result<Vec<NameRecord>> {
         let sql = "SELECT parent, name, file, since, until FROM name

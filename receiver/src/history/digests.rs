@@ -156,6 +156,12 @@ fn is_current(read: &CatalogRead<'_>, file: FileId, placed: Placed) -> Result<bo
     if placed != Placed::Named {
         return Ok(placed == Placed::Staged);
     }
+    // The first name of thousands will do.
+    if let Some((parent, _)) = read.first_name(file)?
+        && leads_up(read, parent)?
+    {
+        return Ok(true);
+    }
     for (parent, _) in read.names(file)? {
         if leads_up(read, parent)? {
             return Ok(true);
@@ -170,8 +176,8 @@ fn leads_up(read: &CatalogRead<'_>, mut directory: FileId) -> Result<bool, Store
         if directory == FileId::TOP {
             return Ok(true);
         }
-        match read.names(directory)?.first() {
-            Some((parent, _)) => directory = *parent,
+        match read.first_name(directory)? {
+            Some((parent, _)) => directory = parent,
             None => return Ok(read.placed(directory)? == Some(Placed::Staged)),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use everwrite_protocol::ids::{FileId, Name, SequenceNumber};
 
-use crate::apply::plan::before::{Before, Placed};
+use crate::apply::plan::before::Placed;
 use crate::apply::plan::steps::Home;
 use crate::catalog::CatalogRead;
 use crate::mirror::Homing;
@@ -134,7 +134,7 @@ pub(crate) fn is_below(path: &[u8], top: &[u8]) -> bool {
 impl Homing for CatalogRead<'_> {
     fn home(&self, file: FileId) -> std::io::Result<Option<Home>> {
         let home = || -> Result<Option<Home>, StoreError> {
-            if let Some((parent, name)) = self.names(file)?.into_iter().next() {
+            if let Some((parent, name)) = self.first_name(file)? {
                 return Ok(Some(Home::In(parent, name)));
             }
             Ok(match self.placed(file)? {

@@ -218,8 +218,8 @@ impl Alive<'_, '_> {
             if chain.len() > DEPTH_MAX {
                 break false;
             }
-            match self.read.names(at)?.first() {
-                Some((parent, _)) => at = *parent,
+            match self.read.first_name(at)? {
+                Some((parent, _)) => at = parent,
                 None => break false,
             }
         };

@@ -126,7 +126,7 @@ impl Walk<'_> {
         file: FileId,
         inode: u64,
     ) -> Result<Option<u64>, StoreError> {
-        if read.names(file)?.len() < 2 {
+        if !read.has_several_names(file)? {
             return Ok(None);
         }
         Ok(match self.linked.entry(file) {
@@ -193,7 +193,7 @@ enum Compared {
 
 /// Whether the file has a name now: it may have gone while others were compared.
 fn is_alive(read: &CatalogRead<'_>, file: FileId) -> Result<bool, StoreError> {
-    Ok(file == FileId::TOP || !read.names(file)?.is_empty())
+    Ok(file == FileId::TOP || read.first_name(file)?.is_some())
 }
 
 fn children(
