@@ -189,6 +189,9 @@ pub struct EbpfCapture {
     pub hints: u64,
     /// Files of which the kernel had to drop events since start; they were looked at whole.
     pub drops: u64,
+    /// It hears system calls, too: there is a root on a file system that has no hooks of its own.
+    #[serde(default)]
+    pub calls: bool,
 }
 
 /// The part of fanotify.

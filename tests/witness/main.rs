@@ -6,6 +6,7 @@
 //! `EVERWRITE_REQUIRE_EBPF=1` makes that a failure.
 
 mod attribution;
+mod calls;
 mod cuts;
 mod kinds;
 mod mapped;

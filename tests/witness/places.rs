@@ -10,13 +10,13 @@ use crate::scene::{
 };
 
 /// A file system of its own on a loop device, mounted until dropped.
-struct Disk {
-    place: Place,
+pub(crate) struct Disk {
+    pub(crate) place: Place,
 }
 
 impl Disk {
     /// `None`, which is said, where that can't be had.
-    fn mount(test: &str, kind: &str, mebibytes: u32) -> Option<Self> {
+    pub(crate) fn mount(test: &str, kind: &str, mebibytes: u32) -> Option<Self> {
         let place = Place::new();
         place.directory("disk");
         let script = format!(

@@ -77,8 +77,14 @@ pub(crate) fn is_witnessed(test: &str, pair: &Pair) -> bool {
 /// Protects a tree that is there.
 #[track_caller]
 pub(crate) fn protecting(place: Place, tree: PathBuf) -> Pair {
+    protecting_with(place, tree, "")
+}
+
+/// The same with settings.
+#[track_caller]
+pub(crate) fn protecting_with(place: Place, tree: PathBuf, settings: &str) -> Pair {
     let receiver = Receiver::start(&place, "store");
-    let source = Source::start(&place, "home");
+    let source = Source::start_configured(&place, "home", settings);
     source.protect(&tree, Pair::ROOT, &Destination::Receiver(&receiver));
     Pair {
         source,

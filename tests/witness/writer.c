@@ -6,6 +6,8 @@
  *   writer hold FILE          opens it, says so, waits for a line, then writes
  *   writer append FILE COUNT  from threads and processes that share one descriptor
  *   writer store FILE SECONDS stores and writes at random, from two threads
+ *   writer mix FILE SECONDS   writes in all ways that calls tell of, from threads and processes that share positions
+ *   writer sparse FILE COUNT  4 KiB here and there
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -202,6 +204,68 @@ static void store_at_random(const char *name, int seconds)
 	wait_for_a_line("done");
 }
 
+static int mix_shared, mix_source;
+
+static void mix_one(int own, int end, unsigned *seed)
+{
+	char bytes[8192];
+	long at = rand_r(seed) % 1000000, length = 1 + rand_r(seed) % sizeof bytes;
+	struct iovec two[2] = { { bytes, length / 2 }, { bytes, length - length / 2 } };
+	loff_t from = 0;
+	memset(bytes, 'a' + rand_r(seed) % 26, sizeof bytes);
+	switch (rand_r(seed) % 12) {
+	case 0: CHECK(pwrite(own, bytes, length, at)); break;
+	case 1: CHECK(lseek(mix_shared, at, SEEK_SET)); /* fall through */
+	case 2: CHECK(write(mix_shared, bytes, length)); break;
+	case 3: CHECK(lseek(own, at, SEEK_SET)), CHECK(writev(own, two, 2)); break;
+	case 4: CHECK(pwritev2(own, two, 2, -1, 0)); break;
+	case 5: CHECK(write(end, bytes, length)); break;
+	case 6: CHECK(pwrite(end, bytes, length, at)); break;
+	case 7: CHECK(ftruncate(own, 500000 + rand_r(seed) % 1000000)); break;
+	case 8: CHECK(copy_file_range(mix_source, &from, own, NULL, length, 0)); break;
+	case 9: CHECK(sendfile(own, mix_source, &from, length)); break;
+	case 10: CHECK(lseek(own, rand_r(seed) % 1000000, SEEK_SET)); break;
+	case 11: TRY(fallocate(own, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, length)); break;
+	}
+}
+
+static void *mix(void *argument)
+{
+	unsigned seed = (unsigned long)argument;
+	int own = open_for(stored_name, O_RDWR), end = open_for(stored_name, O_WRONLY | O_APPEND);
+	while (time(NULL) < stored_until) {
+		mix_one(own, end, &seed);
+		if (rand_r(&seed) % 16 == 0)
+			usleep(300);
+	}
+	close(own), close(end);
+	return NULL;
+}
+
+static void mix_from_many(const char *name, int seconds)
+{
+	pthread_t threads[2];
+	stored_name = name, stored_until = time(NULL) + seconds;
+	mix_shared = open_for(name, O_RDWR), mix_source = open_for("source", O_RDONLY);
+	int child = fork();
+	for (long i = 0; i < 2; i++)
+		pthread_create(&threads[i], NULL, mix, (void *)(i + 1 + 10L * !child));
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	if (!child)
+		exit(0);
+	wait(NULL);
+}
+
+static void sparse(const char *name, int count)
+{
+	char page[4096];
+	int file = open_for(name, O_RDWR);
+	memset(page, 'p', sizeof page);
+	for (int i = 0; i < count; i++)
+		CHECK(pwrite(file, page, sizeof page, i * 1000003L % (20 << 20)));
+}
+
 int main(int count, char **arguments)
 {
 	const char *what = count > 1 ? arguments[1] : "";
@@ -215,6 +279,10 @@ int main(int count, char **arguments)
 		append_from_many(arguments[2], atoi(arguments[3]));
 	else if (!strcmp(what, "store"))
 		store_at_random(arguments[2], atoi(arguments[3]));
+	else if (!strcmp(what, "mix"))
+		mix_from_many(arguments[2], atoi(arguments[3]));
+	else if (!strcmp(what, "sparse"))
+		sparse(arguments[2], atoi(arguments[3]));
 	else
 		return 2;
 	return 0;

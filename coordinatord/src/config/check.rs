@@ -272,6 +272,7 @@ fn witness(raw: RawWitness) -> Result<witness::Settings, Problem> {
     Ok(witness::Settings {
         enabled: raw.enabled.unwrap_or(default.enabled),
         ebpf: raw.ebpf.unwrap_or(default.ebpf),
+        calls: raw.calls.unwrap_or(default.calls),
         ring_bytes: (ring_kib << 10) as u32,
     })
 }

@@ -59,6 +59,7 @@ pub(super) struct RawScan {
 pub(super) struct RawWitness {
     pub(super) enabled: Option<bool>,
     pub(super) ebpf: Option<bool>,
+    pub(super) calls: Option<bool>,
     pub(super) ring_kib: Option<u64>,
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Event {
     pub(super) mapped: bool,
     /// Told before it happens, and it may take a while.
     pub(super) pending: bool,
+    /// Told at the end of a system call.
+    pub(super) by_call: bool,
     /// When, in nanoseconds of CLOCK_MONOTONIC.
     pub(super) at: u64,
     /// Who did it.
@@ -59,6 +61,10 @@ pub(super) enum Change {
     Somewhere,
     /// Size, times or attributes changed.
     Attributes,
+    /// Bytes were appended.
+    Appended,
+    /// No file: from now on the process changes files in ways that calls do not tell.
+    Untold,
 }
 
 /// A process, as the kernel knows it.
@@ -85,6 +91,8 @@ impl Event {
             3 => Change::Touched,
             4 => Change::Somewhere,
             5 => Change::Attributes,
+            6 => Change::Appended,
+            7 => Change::Untold,
             _ => return None,
         };
         let flags = short(bytes, 46);
@@ -98,6 +106,7 @@ impl Event {
             change,
             mapped: flags & 1 != 0,
             pending: flags & 2 != 0,
+            by_call: flags & 4 != 0,
             at: long(bytes, 64),
             actor: Actor {
                 process: word(bytes, 36),
@@ -203,7 +212,8 @@ mod tests {
             length: 100,
         };
         assert_eq!(event.change, written);
-        assert!(event.mapped && event.pending);
+        assert!(event.mapped && event.pending && !event.by_call);
+        assert!(Event::decode(&encoded(6, 4)).unwrap().by_call);
         assert_eq!((event.actor.process, event.actor.user), (42, 1000));
         assert_eq!(event.actor.started, 5_000_000_000);
         assert_eq!(until_zero(&event.actor.program), b"busybox");

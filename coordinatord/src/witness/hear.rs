@@ -13,6 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::area::Area;
 use super::directories::{self, Directories, View};
 use super::event::{Change, Event};
+use super::explained::{Explained, Look};
 use super::pending::Pending;
 use super::programs::Programs;
 use super::record::{Handle, Record};
@@ -31,6 +32,7 @@ pub(super) struct Hearing {
     directories: Directories,
     seen: Seen,
     pub(super) pending: Pending,
+    pub(super) explained: Explained,
     programs: Programs,
     mapped: HashSet<Inode>,
     /// Hints made of what fanotify told.
@@ -47,6 +49,7 @@ impl Hearing {
             directories: Directories::default(),
             seen: Seen::default(),
             pending: Pending::default(),
+            explained: Explained::default(),
             programs,
             mapped: HashSet::new(),
             names_heard: 0,
@@ -70,6 +73,9 @@ impl Hearing {
     pub(super) fn event(&mut self, event: &Event, tracer: &Tracer, clock: Clock) {
         let now = clock.now;
         tracing::trace!(?event, "told");
+        if event.change == Change::Untold {
+            return self.untold(event.actor.process, now);
+        }
         let files = match self.seen.files(&self.areas, event.root, event.file) {
             Ok(files) => files,
             Err(error) => return self.unplaced(&error, now),
@@ -79,6 +85,9 @@ impl Hearing {
             .programs
             .of_actor(&event.actor, |process| tracer.program(process));
         for file in files {
+            if event.by_call {
+                self.explained.told(now, file, event.actor.process);
+            }
             for what in whats(event, file, tells_of_stores) {
                 if matches!(what, What::Mapped { .. }) && self.mapped.len() < MAPPED_MAX {
                     self.mapped.insert(file);
@@ -90,6 +99,21 @@ impl Hearing {
                     event.pending.then_some(now),
                 );
             }
+        }
+    }
+
+    /// These change files in ways that calls do not tell.
+    pub(super) fn are_untold(&mut self, processes: Vec<u32>) {
+        for process in processes {
+            // Nobody has told of anything yet.
+            self.explained.untold(process);
+        }
+    }
+
+    fn untold(&mut self, process: u32, now: Instant) {
+        for file in self.explained.untold(process) {
+            let whole = What::Whole { file, birth: 0 };
+            self.merge.add(OriginId::SCAN, now, whole);
         }
     }
 
@@ -113,6 +137,14 @@ impl Hearing {
     /// What is due to be looked at again.
     pub(super) fn pending(&mut self, now: Instant, all: bool) {
         for (origin, what) in self.pending.take(now, all) {
+            self.merge.add(origin, now, what);
+        }
+        for (origin, file, look) in self.explained.due(now, all) {
+            let birth = 0;
+            let what = match look {
+                Look::Whole => What::Whole { file, birth },
+                Look::Attributes => What::Attributes { file, birth },
+            };
             self.merge.add(origin, now, what);
         }
     }
@@ -160,9 +192,30 @@ impl Hearing {
             return;
         }
         self.names_heard += told.len() as u64;
+        tracing::trace!(?told, process = record.process, "named");
         let origin = self.origin_of(record.process, tracer.as_deref());
+        let hears_calls = tracer.is_some_and(|tracer| tracer.hears_calls());
         for what in told {
-            self.merge.add(origin, now, what);
+            if !(hears_calls && self.waits(&what, record, origin, now)) {
+                self.merge.add(origin, now, what);
+            }
+        }
+    }
+
+    /// Is there to be waited for what the ends of calls tell of the same, which is more?
+    fn waits(&mut self, what: &What, record: &Record, origin: OriginId, now: Instant) -> bool {
+        match *what {
+            What::Whole { file, .. }
+                if record.is(libc::FAN_MODIFY) && !self.mapped.contains(&file) =>
+            {
+                let whole = self.explained.modified(now, file, record.process, origin);
+                let more = record.is(libc::FAN_ATTRIB | libc::FAN_CLOSE_WRITE);
+                !whole && (!more || self.explained.closed(now, file, origin))
+            }
+            What::Attributes { file, .. } if record.target.is_some() => {
+                self.explained.closed(now, file, origin)
+            }
+            _ => false,
         }
     }
 
@@ -359,6 +412,8 @@ fn whats(event: &Event, file: Inode, tells_of_stores: bool) -> Vec<What> {
         }),
         Change::Touched | Change::Somewhere => whats.push(whole),
         Change::Attributes => whats.push(What::Attributes { file, birth }),
+        Change::Appended => whats.push(What::Append { file, birth }),
+        Change::Untold => {}
     }
     whats.extend((event.mapped || event.pending).then_some(flush));
     whats
@@ -385,6 +440,7 @@ mod tests {
             change,
             mapped,
             pending: false,
+            by_call: false,
             at: 0,
             actor: Actor {
                 process: 1,

@@ -22,6 +22,7 @@ mod directories;
     allow(dead_code, reason = "without eBPF there are no events")
 )]
 mod event;
+mod explained;
 mod handle;
 mod hear;
 mod looker;
@@ -31,6 +32,7 @@ mod pending;
 mod programs;
 mod record;
 mod report;
+mod rings;
 mod seen;
 #[cfg(feature = "ebpf")]
 mod tracer;
@@ -69,6 +71,9 @@ pub struct Settings {
     pub enabled: bool,
     /// Load programs into it.
     pub ebpf: bool,
+    /// Where a file system has no hooks of its own, have programs hear the ends of system calls, of all programs of
+    /// the machine; else files written there are compared whole.
+    pub calls: bool,
     /// Bytes of what was told and not taken yet; a power of two, at least a page.
     pub ring_bytes: u32,
 }
@@ -78,6 +83,7 @@ impl Default for Settings {
         Self {
             enabled: true,
             ebpf: true,
+            calls: true,
             ring_bytes: 8 << 20,
         }
     }

@@ -47,6 +47,7 @@ impl WitnessReport {
                 reason: reason.to_owned(),
                 hints: 0,
                 drops: 0,
+                calls: false,
             },
             names: NamesCapture {
                 state: OFF.to_owned(),

@@ -49,6 +49,8 @@ const WRITES: [(u64, &[&str]); 2] = [
 ];
 /// Programs that hear all stores into mappings together.
 const STORES: [&str; 4] = ["folio_dirtied", "page_used", "pages_used", "times_moved"];
+/// Programs that hear system calls together.
+const CALLS: [&str; 2] = ["call_began", "call_ended"];
 /// Where a page's flags say that it is the head of a folio, when the kernel does not tell (6.12).
 const HEAD_BIT: u32 = 6;
 /// Lost files taken at once.
@@ -60,6 +62,15 @@ enum Order {
     AddRoot = 0,
     NextGeneration = 1,
     WritableMappings = 2,
+}
+
+/// Numbers of `enum teller`.
+const BY_HOOKS: u32 = 1;
+const BY_CALLS: u32 = 2;
+
+/// Has this kind of file system no hooks that tell of writes, so that only the ends of system calls can?
+pub(super) fn wants_calls(magic: u64) -> bool {
+    WRITES.iter().all(|(known, _)| *known != magic)
 }
 
 /// The attached programs.
@@ -75,8 +86,8 @@ pub(super) struct Tracer {
 }
 
 impl Tracer {
-    /// Loads and attaches all that this kernel has hooks for.
-    pub(super) fn start(ring_bytes: u32) -> Result<Self, TracerProblem> {
+    /// Loads and attaches all that this kernel has hooks for; those at system calls if `calls`.
+    pub(super) fn start(ring_bytes: u32, calls: bool) -> Result<Self, TracerProblem> {
         if !Path::new(TYPES).exists() {
             return Err(TracerProblem::NoTypes);
         }
@@ -86,7 +97,7 @@ impl Tracer {
         })));
         let types = Btf::from_vmlinux().map_err(failed("read the kernel's types"))?;
         let mut open = open_object(&types)?;
-        configure(&mut open, &types, ring_bytes)?;
+        configure(&mut open, &types, ring_bytes, calls)?;
         let mut object = open.load().map_err(failed("load the eBPF program"))?;
         let attached = attach(&mut object)?;
         let map = |name| {
@@ -126,6 +137,11 @@ impl Tracer {
         self.are_attached(&STORES)
     }
 
+    /// Does it hear the ends of system calls, which tell of writes wherever nothing else does?
+    pub(super) fn hears_calls(&self) -> bool {
+        self.are_attached(&CALLS)
+    }
+
     fn are_attached(&self, programs: &[&str]) -> bool {
         programs.iter().all(|program| self.is_attached(program))
     }
@@ -134,14 +150,20 @@ impl Tracer {
         self.attached.iter().any(|(name, _)| name == program)
     }
 
-    /// Has files below the directory told of, under this number (not 0). The directory must be kept
-    /// open for as long.
+    /// Has files below the directory told of, under this number (not 0). `magic`: the kind of its file system
+    /// (`f_type`). The directory must be kept open for as long.
     pub(super) fn add_root(
         &mut self,
         root: BorrowedFd<'_>,
+        magic: u64,
         number: u32,
     ) -> Result<(), TracerProblem> {
-        match self.order(Order::AddRoot, Some(root), number) {
+        let teller = if wants_calls(magic) {
+            BY_CALLS
+        } else {
+            BY_HOOKS
+        };
+        match self.order(Order::AddRoot, Some(root), [number, teller]) {
             Some(0) => Ok(()),
             _ => Err(TracerProblem::Failed {
                 doing: "have a directory watched by the eBPF program",
@@ -152,12 +174,12 @@ impl Tracer {
 
     /// Directories were moved: what is known about where files are is void.
     pub(super) fn next_generation(&mut self) {
-        self.order(Order::NextGeneration, None, 0);
+        self.order(Order::NextGeneration, None, [0; 2]);
     }
 
     /// Has anybody the file mapped shared, so that it may store into it? In doubt, yes.
     pub(super) fn is_mapped(&mut self, file: BorrowedFd<'_>) -> bool {
-        self.order(Order::WritableMappings, Some(file), 0) != Some(0)
+        self.order(Order::WritableMappings, Some(file), [0; 2]) != Some(0)
     }
 
     /// Runs `order` in the kernel, in the context of this thread.
@@ -165,10 +187,15 @@ impl Tracer {
         &mut self,
         order: Order,
         descriptor: Option<BorrowedFd<'_>>,
-        root: u32,
+        [root, teller]: [u32; 2],
     ) -> Option<i32> {
         let number = descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd());
-        let words = [order as u64, number.cast_unsigned().into(), root.into()];
+        let words = [
+            order as u64,
+            number.cast_unsigned().into(),
+            root.into(),
+            teller.into(),
+        ];
         let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let program = self
             .object
@@ -275,7 +302,12 @@ fn open_object(types: &Btf<'_>) -> Result<OpenObject, TracerProblem> {
 }
 
 /// Settings, and which programs there are hooks for.
-fn configure(open: &mut OpenObject, types: &Btf<'_>, ring_bytes: u32) -> Result<(), TracerProblem> {
+fn configure(
+    open: &mut OpenObject,
+    types: &Btf<'_>,
+    ring_bytes: u32,
+    calls: bool,
+) -> Result<(), TracerProblem> {
     let settings = [std::process::id(), head_bit(types)];
     for mut map in open.maps_mut() {
         let is_settings = map.name().to_string_lossy().ends_with(".rodata");
@@ -294,7 +326,8 @@ fn configure(open: &mut OpenObject, types: &Btf<'_>, ring_bytes: u32) -> Result<
     for mut program in open.progs_mut() {
         let section = program.section().to_string_lossy().into_owned();
         let event = section.strip_prefix("tp_btf/");
-        program.set_autoload(event.is_none_or(|event| has_event(types, event)));
+        let is_wanted = calls || CALLS.iter().all(|name| program.name() != *name);
+        program.set_autoload(is_wanted && event.is_none_or(|event| has_event(types, event)));
     }
     Ok(())
 }

@@ -6,11 +6,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::event::{Event, KnownProgram};
 use super::tracer_report::{Lost, TracerCounters, TracerProblem};
 
+pub(super) fn wants_calls(_magic: u64) -> bool {
+    false
+}
+
 /// There is none.
 pub(super) struct Tracer(Infallible);
 
 impl Tracer {
-    pub(super) fn start(_ring_bytes: u32) -> Result<Self, TracerProblem> {
+    pub(super) fn start(_ring_bytes: u32, _calls: bool) -> Result<Self, TracerProblem> {
         Err(TracerProblem::NotBuilt)
     }
 
@@ -22,9 +26,14 @@ impl Tracer {
         match self.0 {}
     }
 
+    pub(super) fn hears_calls(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(super) fn add_root(
         &mut self,
         _root: BorrowedFd<'_>,
+        _magic: u64,
         _number: u32,
     ) -> Result<(), TracerProblem> {
         match self.0 {}

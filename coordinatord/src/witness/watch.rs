@@ -20,7 +20,8 @@ use super::event::Event;
 use super::hear::{Clock, Hearing};
 use super::names::{self, NameWatch};
 use super::report::{ABSENT, OFF, PARTIAL, UNAVAILABLE, WATCHING, WitnessReport};
-use super::tracer::Tracer;
+use super::rings;
+use super::tracer::{self, Tracer};
 use super::tracer_report::TracerProblem;
 use crate::intake::{Hint, Intake};
 
@@ -159,6 +160,9 @@ impl Watch {
             return;
         }
         self.start_tracer(&areas);
+        if self.tracer.as_ref().is_ok_and(Tracer::hears_calls) {
+            self.hearing.are_untold(rings::processes_with_rings());
+        }
         self.start_names(&areas);
         self.hearing.watch(areas);
     }
@@ -212,7 +216,12 @@ impl Watch {
         self.hearing.begin();
         let events = self.drain_tracer(now);
         let records = self.drain_names(now);
-        self.hearing.pending(now, !self.barriers.is_empty());
+        let all = !self.barriers.is_empty();
+        if all && self.hearing.explained.is_waiting() {
+            // Calls that were about to end when fanotify told of them.
+            self.drain_tracer(now);
+        }
+        self.hearing.pending(now, all);
         events || records
     }
 
@@ -291,7 +300,8 @@ impl Watch {
             return FULL_INTERVAL;
         }
         let later = Duration::from_secs(3600);
-        let pending = self.hearing.pending.next();
+        let waiting = [self.hearing.pending.next(), self.hearing.explained.next()];
+        let pending = waiting.into_iter().flatten().min();
         let pending = pending.map_or(later, |at| at.saturating_duration_since(now));
         let merged = if self.hearing.merge.is_empty() {
             later
@@ -330,6 +340,7 @@ impl Watch {
         report.ebpf.reason = self.tracer.as_ref().err().cloned().unwrap_or_default();
         report.ebpf.hints = counters.told;
         report.ebpf.drops = self.drops;
+        report.ebpf.calls = self.tracer.as_ref().is_ok_and(Tracer::hears_calls);
         let watching = !self.hearing.areas.is_empty();
         report.names.state = match (watching, &self.names, self.deaf.is_empty()) {
             (false, ..) => OFF,
@@ -361,9 +372,12 @@ impl Watch {
 
 /// A tracer that watches these, or why there is none.
 fn start_tracer(settings: &Settings, areas: &[Area]) -> (&'static str, Result<Tracer, String>) {
-    let started = Tracer::start(settings.ring_bytes).and_then(|mut tracer| {
+    // What overlayfs does in its upper directory is no system call's.
+    let wants = |area: &Area| !area.is_shown_elsewhere() && tracer::wants_calls(area.magic);
+    let calls = settings.calls && areas.iter().any(wants);
+    let started = Tracer::start(settings.ring_bytes, calls).and_then(|mut tracer| {
         for (area, number) in areas.iter().zip(1..) {
-            tracer.add_root(area.as_fd(), number)?;
+            tracer.add_root(area.as_fd(), area.magic, number)?;
         }
         Ok(tracer)
     });

@@ -45,6 +45,10 @@ fn kernel(has_types: bool) -> Finding {
 fn sources(capture: &Capture) -> Vec<Finding> {
     let (ebpf, names) = (&capture.ebpf, &capture.names);
     let ebpf_finding = match (&*ebpf.state, &*names.state) {
+        ("on", _) if ebpf.calls => Finding::note(
+            "eBPF",
+            "on, at system calls too, for a root's file system tells of no writes itself: every program pays some 0.1 µs a call ([witness] calls = false ends that; files written there are compared whole then)",
+        ),
         ("on", _) => Finding::good(
             "eBPF",
             "on: writes of programs without the shim, and stores into mappings, are heard",
@@ -107,7 +111,7 @@ fn ranges(root: &Root) -> Option<Finding> {
         None => Finding::note(
             &subject,
             format!(
-                "{path} is on a file system that tells eBPF of no ranges: files written without the shim are compared whole"
+                "{path} is on a file system that tells eBPF of no ranges: unless system calls are heard ([witness] calls), files written without the shim are compared whole"
             ),
         ),
     })

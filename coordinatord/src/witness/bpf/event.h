@@ -12,6 +12,10 @@ enum kind {
 	SOMEWHERE = 4,
 	/* Size, times or attributes changed. */
 	ATTRIBUTES = 5,
+	/* Bytes were appended. */
+	APPENDED = 6,
+	/* No file: the process changes files in ways that are not told. */
+	UNTOLD = 7,
 };
 
 enum flags {
@@ -19,6 +23,8 @@ enum flags {
 	MAPPED = 1,
 	/* Told before it happens, and it may take a while. */
 	PENDING = 2,
+	/* Told at the end of a system call: other ways to change the file may exist. */
+	BY_CALL = 4,
 };
 
 struct event {
@@ -66,5 +72,8 @@ struct program {
 
 enum counter { TOLD, DROPPED, DROPPED_UNNAMED, UNPLACED, COUNTERS };
 
-/* Orders that user space gives by running the program `order`: {order, descriptor, root}. */
+/* Who tells of writes to a file system: its own hooks alone, or the ends of system calls too. */
+enum teller { BY_HOOKS = 1, BY_CALLS = 2 };
+
+/* Orders that user space gives by running the program `order`: {order, descriptor, root, teller}. */
 enum order { ADD_ROOT, NEXT_GENERATION, WRITABLE_MAPPINGS };

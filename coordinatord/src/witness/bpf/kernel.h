@@ -34,9 +34,26 @@ typedef struct {
 	int counter;
 } atomic_t;
 typedef struct {
+	s64 counter;
+} atomic64_t;
+typedef struct {
 	u32 val;
 } kuid_t;
-struct pt_regs;
+#ifdef __TARGET_ARCH_x86
+struct pt_regs {
+	unsigned long r10, r9, r8, dx, si, di, orig_ax;
+};
+#else
+struct pt_regs {
+	u64 regs[31];
+	u64 orig_x0;
+	s32 syscallno;
+};
+#endif
+struct thread_info {
+	unsigned long flags;
+	u32 status;
+};
 struct hlist_node {
 	struct hlist_node *next;
 };
@@ -74,12 +91,25 @@ struct dentry {
 };
 struct file {
 	struct inode *f_inode;
+	s64 f_pos;
+	unsigned int f_flags;
+};
+/* Up to 6.12, and from then on. */
+struct file___before {
+	atomic64_t f_count;
+};
+struct file_ref {
+	atomic64_t refcnt;
+};
+struct file___counted {
+	struct file_ref f_ref;
 };
 struct fdtable {
 	u32 max_fds;
 	struct file **fd;
 };
 struct files_struct {
+	atomic_t count;
 	struct fdtable *fdt;
 };
 struct cred {
@@ -95,6 +125,7 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 struct task_struct {
+	struct thread_info thread_info;
 	int pid, tgid;
 	u64 start_boottime;
 	struct task_struct *group_leader;

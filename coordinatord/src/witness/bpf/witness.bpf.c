@@ -50,7 +50,7 @@ struct {
 	__type(value, u32);
 } roots SEC(".maps");
 
-/* File systems that have a root: everything else is let pass with one look. */
+/* File systems that have a root, and who tells of them: everything else is let pass with one look. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);
@@ -473,6 +473,10 @@ int BPF_PROG(times_moved, struct inode *inode, int flags)
 	return used(inode);
 }
 
+/* ---- System calls ---- */
+
+#include "calls.h"
+
 /* ---- Who is who: programs that end before anybody can ask ---- */
 
 SEC("tp_btf/sched_process_exec")
@@ -508,17 +512,6 @@ int BPF_PROG(process_began, struct task_struct *parent, struct task_struct *chil
 
 /* ---- Orders from user space, run in its own context ---- */
 
-static __always_inline struct inode *inode_of(u32 descriptor)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct fdtable *table = task->files->fdt;
-	u64 file = 0;
-	if (descriptor >= table->max_fds)
-		return NULL;
-	bpf_probe_read_kernel(&file, sizeof file, &table->fd[descriptor]);
-	return file ? READ(TYPED(file, file), f_inode) : NULL;
-}
-
 SEC("raw_tp/order")
 int order(u64 *arguments)
 {
@@ -527,14 +520,15 @@ int order(u64 *arguments)
 		__sync_fetch_and_add(&generation, 1);
 		return 0;
 	}
-	struct inode *inode = inode_of(arguments[1]);
-	if (!inode)
+	struct file *file = file_of(arguments[1]);
+	if (!file)
 		return -1;
+	struct inode *inode = READ(file, f_inode);
 	u64 address = (u64)inode;
-	u32 device = READ2(inode, i_sb, s_dev), one = 1;
+	u32 device = READ2(inode, i_sb, s_dev), teller = arguments[3];
 	switch (arguments[0]) {
 	case ADD_ROOT:
-		if (bpf_map_update_elem(&devices, &device, &one, BPF_ANY) ||
+		if (bpf_map_update_elem(&devices, &device, &teller, BPF_ANY) ||
 		    bpf_map_update_elem(&roots, &address, &root, BPF_ANY))
 			return -1;
 		break;
