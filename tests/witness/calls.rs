@@ -4,7 +4,7 @@ use harness::{Pair, Place, SmallDisk, run, skip};
 
 use crate::places::Disk;
 use crate::scene::{
-    TREE, all_was_heard, is_witnessed, protecting, protecting_with, soon_mirrored, writing,
+    TREE, all_was_heard, is_witnessed, protecting, protecting_with, rings, soon_mirrored, writing,
 };
 
 /// A tree in memory, filled, and protected with these settings.
@@ -86,4 +86,16 @@ fn everything_at_once_in_one_file() {
     };
     run(&mut writing(&pair, &["mix", "held", "4"])).success();
     all_was_heard(&pair);
+}
+
+/// Rings tell nothing at calls: fanotify does, and all of the file is compared.
+#[test]
+fn rings_that_say_little() {
+    let test = "rings_that_say_little";
+    let Some((_disk, pair)) = in_memory(test, "", TREE) else {
+        return;
+    };
+    if rings(test, &pair) {
+        all_was_heard(&pair);
+    }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use harness::{Pair, run, shell, skip};
 
 use crate::scene::{
-    Steps, TREE, all_was_heard, is_witnessed, protecting, soon_mirrored, witnessed, writing,
+    Steps, TREE, all_was_heard, is_witnessed, protecting, rings, soon_mirrored, witnessed, writing,
 };
 
 #[test]
@@ -90,6 +90,18 @@ fn io_uring() {
         soon_mirrored(&pair);
     }
     all_was_heard(&pair);
+}
+
+/// No word of completion, or only when the program asks for it.
+#[test]
+fn rings_that_say_little() {
+    let test = "rings_that_say_little";
+    let Some(pair) = witnessed(test, TREE) else {
+        return;
+    };
+    if rings(test, &pair) {
+        all_was_heard(&pair);
+    }
 }
 
 #[test]

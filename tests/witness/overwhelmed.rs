@@ -66,3 +66,55 @@ for i in range(400):
     let log = pair.source.daemon().log();
     assert!(!log.contains("could not be placed"), "{log}");
 }
+
+/// More names than fanotify keeps, while the coordinator does not listen: it says that some were lost, and all is
+/// looked at.
+#[test]
+fn more_names_than_fanotify_keeps() {
+    let Some(mut pair) = witnessed("more_names_than_fanotify_keeps", "echo x > file") else {
+        return;
+    };
+    let kept = std::fs::read_to_string("/proc/sys/fs/fanotify/max_queued_events");
+    let kept: u32 = kept
+        .expect("read how many")
+        .trim()
+        .parse()
+        .expect("a number");
+    let daemon = pair.source.daemon().pid().to_string();
+    let signal = |signal: &str| run(Command::new("kill").args([signal, &daemon])).success();
+    signal("-STOP");
+    let script = format!(
+        "
+import os
+name = 'file'
+for n in range({kept} + 1000):
+    os.rename(name, str(n)); name = str(n)"
+    );
+    run(Command::new("python3")
+        .args(["-c", &script])
+        .current_dir(&pair.tree))
+    .success();
+    signal("-CONT");
+    soon_mirrored(&pair);
+    let capture = pair.source.status().capture;
+    assert!(capture.names.overflows > 0, "{:?}", capture.names);
+    assert_eq!(capture.scan.misses, 0, "that some were lost is known");
+}
+
+/// Deeper than programs in the kernel climb: that is known, and fanotify hears of it.
+#[test]
+fn deeper_than_the_kernel_s_programs_climb() {
+    let test = "deeper_than_the_kernel_s_programs_climb";
+    let deep = format!("mkdir -p {0}; cd {0}; seq 1000 > append", "d/".repeat(80));
+    let Some(pair) = witnessed(test, &deep) else {
+        return;
+    };
+    let mut command = writing(&pair, &["append", "append", "100"]);
+    run(command.current_dir(pair.tree.join("d/".repeat(80)))).success();
+    soon_mirrored(&pair);
+    assert_eq!(
+        pair.source.status().capture.scan.misses,
+        0,
+        "found by a scan"
+    );
+}

@@ -182,3 +182,15 @@ pub(crate) fn writing(pair: &Pair, arguments: &[&str]) -> Command {
     command.args(arguments).current_dir(&pair.tree);
     command
 }
+
+/// Has rings write that complete only when asked, or without a word; false where that can't be had, which is said.
+#[track_caller]
+pub(crate) fn rings(test: &str, pair: &Pair) -> bool {
+    for (file, how) in [("held", "defer"), ("write", "skip")] {
+        if run(&mut writing(pair, &["ring", file, how])).code != Some(0) {
+            skip(test, &format!("this kernel has no such ring ({how})"));
+            return false;
+        }
+    }
+    true
+}

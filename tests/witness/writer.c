@@ -7,11 +7,14 @@
  *   writer append FILE COUNT  from threads and processes that share one descriptor
  *   writer store FILE SECONDS stores and writes at random, from two threads
  *   writer mix FILE SECONDS   writes in all ways that calls tell of, from threads and processes that share positions
+ *   writer ring FILE defer|skip
+ *                             through an io_uring: completed when it is asked, or completing without a word
  *   writer sparse FILE COUNT  4 KiB here and there
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/io_uring.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -257,6 +260,38 @@ static void mix_from_many(const char *name, int seconds)
 	wait(NULL);
 }
 
+#ifndef IORING_SETUP_SINGLE_ISSUER
+#define IORING_SETUP_SINGLE_ISSUER (1U << 12)
+#endif
+#ifndef IORING_SETUP_DEFER_TASKRUN
+#define IORING_SETUP_DEFER_TASKRUN (1U << 13)
+#endif
+#ifndef IOSQE_CQE_SKIP_SUCCESS
+#define IOSQE_CQE_SKIP_SUCCESS (1U << 6)
+#endif
+
+/* Writes 4 KiB here and there, and waits for a request after all of them. */
+static void ring(const char *name, int defer)
+{
+	static char page[4096];
+	struct io_uring_params set = { .flags = defer ? IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN : 0 };
+	int file = open_for(name, O_RDWR), ring = syscall(SYS_io_uring_setup, 64, &set);
+	if (ring < 0)
+		perror("io_uring_setup"), exit(3);
+	char *sq = mmap(NULL, set.sq_off.array + set.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+	struct io_uring_sqe *entries = mmap(NULL, set.sq_entries * sizeof *entries, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+	unsigned *tail = (unsigned *)(sq + set.sq_off.tail), *array = (unsigned *)(sq + set.sq_off.array);
+	memset(page, 'r', sizeof page), memset(entries, 0, set.sq_entries * sizeof *entries);
+	for (int i = 0; i < 32; i++) {
+		entries[i].opcode = i < 31 ? IORING_OP_WRITE : IORING_OP_NOP;
+		entries[i].flags = i == 31 ? IOSQE_IO_DRAIN : defer ? 0 : IOSQE_CQE_SKIP_SUCCESS;
+		entries[i].fd = file, entries[i].addr = (unsigned long)page, entries[i].len = i < 31 ? sizeof page : 0;
+		entries[i].off = i * 12289, array[i] = i;
+	}
+	__atomic_store_n(tail, *tail + 32, __ATOMIC_RELEASE);
+	CHECK(syscall(SYS_io_uring_enter, ring, 32, defer ? 32 : 1, IORING_ENTER_GETEVENTS, NULL, 0));
+}
+
 static void sparse(const char *name, int count)
 {
 	char page[4096];
@@ -281,6 +316,8 @@ int main(int count, char **arguments)
 		store_at_random(arguments[2], atoi(arguments[3]));
 	else if (!strcmp(what, "mix"))
 		mix_from_many(arguments[2], atoi(arguments[3]));
+	else if (!strcmp(what, "ring"))
+		ring(arguments[2], !strcmp(arguments[3], "defer"));
 	else if (!strcmp(what, "sparse"))
 		sparse(arguments[2], atoi(arguments[3]));
 	else
