@@ -20,6 +20,7 @@ mod metadata;
 mod names;
 mod preload;
 mod programs;
+mod short_lived;
 mod soak;
 mod torture;
 mod unreadable;

@@ -27,7 +27,7 @@ pub fn read_attributes(
     // By way of /proc, for symbolic links and unreadable files have no descriptor that fgetxattr(2)
     // would take.
     let path = xattr_path(&directory, name);
-    Ok(attributes(stat, target, read_xattrs(&path)?, accounts))
+    Ok(attributes_of(stat, target, read_xattrs(&path)?, accounts))
 }
 
 /// Tells whether attributes changed since they were last sent.
@@ -38,7 +38,13 @@ pub fn attributes_digest(attributes: &Attributes) -> [u8; 16] {
     digest
 }
 
-fn attributes(stat: &Stat, target: Vec<u8>, xattrs: Vec<Xattr>, accounts: &Accounts) -> Attributes {
+/// Attributes that `stat` tells, and these.
+pub fn attributes_of(
+    stat: &Stat,
+    target: Vec<u8>,
+    xattrs: Vec<Xattr>,
+    accounts: &Accounts,
+) -> Attributes {
     Attributes {
         kind: stat.kind,
         mode: stat.mode,

@@ -58,6 +58,8 @@ impl Pipeline {
             }
             UplinkEvent::Disconnected { error } => {
                 self.connection.connected = false;
+                // That may last.
+                self.state.kept.clear();
                 self.connection.stalled = None;
                 self.connection.error = error;
             }

@@ -26,6 +26,7 @@ impl Pipeline {
         self.next_tick = now + TICK;
         self.account.save_if_due(now);
         self.look_at_late_syncs(now);
+        self.state.kept.sweep(now);
         if self.needs_agreement() {
             self.agree(self.connection.stored);
         }

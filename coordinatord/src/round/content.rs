@@ -78,7 +78,10 @@ impl Round<'_> {
                 }
                 Ok(())
             }
-            Located::Nowhere => self.search_file(inode, &row, entry),
+            Located::Nowhere => match self.look_kept(&row, entry, bytes)? {
+                Some(entry) => self.search_file(inode, &row, entry),
+                None => Ok(()),
+            },
             Located::Halted => Ok(()),
         }
     }
@@ -140,6 +143,7 @@ impl Round<'_> {
             entry.dirt.whole = true;
         }
         if self.rests(&entry, &row, stat) {
+            self.keep(at, name, content);
             self.delay_file(row.inode, entry);
             return Ok(());
         }
@@ -313,9 +317,11 @@ impl Round<'_> {
         self.put_attributes(&row, stat, attributes, origin, changed)?;
         if unfinished {
             entry.begun = entry.begun.or(Some(stat.changed));
+            self.keep(at, name, content);
             self.postponed_files.push((row.inode, entry));
             return Ok(());
         }
+        self.keep_after(at, name, content, entry.cost);
         if row.staged && !entry.failed {
             self.arrive(at, name, row.id, entry.mark)?;
         }

@@ -46,6 +46,11 @@ impl Round<'_> {
             return self.create_node(at, name, stat, base, why);
         }
         if self.is_resting(stat, base.is_some(), why.mark) {
+            if let Ok(content) = open_content(at.directory, name)
+                && content.stat.is_file(stat.inode, stat.birth)
+            {
+                self.keep(at, name, &content);
+            }
             let until = self.started + Duration::from_nanos(REST_NS.unsigned_abs());
             self.state
                 .delay(until, Delayed::Name(at.inode, name.clone(), why.mark));
@@ -127,12 +132,14 @@ impl Round<'_> {
             self.give_way(at, name, base.as_ref(), why)?;
             let file = self.create_row(stat, attributes, false, why)?;
             self.send_pieces(content, file, delta_base.id, &pieces, why)?;
+            self.state.kept.let_go(stat.inode);
             if hides_writes(content, why.mark) {
                 self.distrust(file)?;
             }
             return self.attach(at.file, name, file, why.mark.origin);
         }
         if stat.size > WHOLE_BYTES_MAX {
+            self.keep(at, name, content);
             let file = self.create_row(stat, attributes, true, why)?;
             self.state
                 .staged
@@ -142,6 +149,7 @@ impl Round<'_> {
                 .dirty(stat.inode, why.mark, |dirt| dirt.ranges.add(0, u64::MAX));
             return Ok(());
         }
+        self.state.kept.let_go(stat.inode);
         self.give_way(at, name, base.as_ref(), why)?;
         let file = self.create_row(stat, attributes, false, why)?;
         self.send_whole(at, name, content, file, why)?;
@@ -181,7 +189,12 @@ impl Round<'_> {
 
     /// A file that vanished before all of it had arrived.
     pub(super) fn drop_staged(&mut self, file: FileId) -> Result<()> {
-        self.state.staged.remove(&file);
+        let names = self.state.staged.remove(&file).unwrap_or_default();
+        let names: Vec<_> = names.iter().map(|(_, name)| name.to_string()).collect();
+        tracing::info!(
+            ?names,
+            "gone before all of it was read, so not in the history"
+        );
         self.batch
             .push(OriginId::SCAN, BackupCommand::Drop { file });
         self.state.files = self.state.files.saturating_sub(1);

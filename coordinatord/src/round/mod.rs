@@ -12,6 +12,7 @@ mod compare;
 mod content;
 mod create;
 mod dirt;
+mod kept;
 mod listing;
 mod moves;
 mod names;

@@ -119,6 +119,9 @@ impl Round<'_> {
             None => None,
         };
         let verdict = decide_name(indexed.as_ref(), found.as_ref(), known.as_ref());
+        if self.waits_for_kept(at, name, indexed.as_ref(), verdict, why.mark) {
+            return Ok(());
+        }
         let changed = match verdict {
             NameVerdict::Nothing | NameVerdict::Same(_) | NameVerdict::Adopt(_) => false,
             // It is only not protected any more.
@@ -178,6 +181,7 @@ impl Round<'_> {
                 let base = indexed.filter(|row| Some(row.id) == replaced);
                 self.create(at, name, &stat, base, why)
             }
+            (NameVerdict::Nothing, ..) => self.create_dead(at, name, why),
             _ => Ok(()),
         }
     }

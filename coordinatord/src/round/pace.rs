@@ -26,6 +26,11 @@ impl Default for FilePace {
     }
 }
 
+/// Is a file left alone for a while that cost so much?
+pub(super) fn is_dear(cost: Duration) -> bool {
+    cost >= CHEAP
+}
+
 impl FilePace {
     /// No file rests for longer than `longest`.
     pub fn new(longest: Duration) -> Self {
@@ -37,7 +42,7 @@ impl FilePace {
 
     /// All that was dirty of a file is sent at `now`, which took `cost`.
     pub(super) fn finished(&mut self, file: Inode, now: Instant, cost: Duration) {
-        if cost < CHEAP {
+        if !is_dear(cost) {
             return;
         }
         if self.until.len() >= FILES_MAX {

@@ -9,6 +9,7 @@ use everwrite_protocol::ids::{FileId, Name, Timestamp};
 use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::Origin;
 
+use super::kept::KeptFiles;
 use super::pace::FilePace;
 use super::recent::RecentReads;
 use super::root::ROOT_UNBOUND;
@@ -39,6 +40,8 @@ pub struct State {
     pub staged: HashMap<FileId, Vec<(Inode, Name)>>,
     /// What is better looked at a little later.
     pub delayed: BTreeMap<(Instant, u64), Delayed>,
+    /// Files that are not read to their end yet, kept open in case they die.
+    pub kept: KeptFiles,
     /// Files that are being rewritten, and until when they are left alone. New dirt joins them.
     pub resting: HashMap<Inode, (Instant, DirtyFile)>,
     /// Which files were dear to look at of late.
@@ -178,6 +181,7 @@ impl State {
             accounts: Accounts::default(),
             staged: HashMap::new(),
             delayed: BTreeMap::new(),
+            kept: KeptFiles::default(),
             resting: HashMap::new(),
             pace: FilePace::default(),
             delayed_ever: 0,

@@ -21,6 +21,7 @@ use crate::network_backup::{Batch, Identity, QueryClient, Target};
 use crate::reconcile::{RootVerdict, Scan, ScanReason};
 use crate::witness::{self, Witness};
 
+mod kept;
 mod links;
 mod roots;
 mod unannounced;
@@ -283,6 +284,22 @@ impl Rig {
         }
     }
 
+    /// One round, and what the receiver makes of it.
+    fn round(&mut self) {
+        let outcome = Round::run(&mut self.state, &self.tools, Effort::Usual).unwrap();
+        if let Some(builder) = outcome.batch {
+            let batch = builder.finish(|sequence, parts| everwrite_protocol::wire::Cut {
+                sequence,
+                parts,
+                time: everwrite_protocol::ids::Timestamp(0),
+                kind: CutKind::Fuzzy,
+                checkpoint: None,
+                oldest_change: everwrite_protocol::ids::Timestamp(0),
+            });
+            self.model.apply(&batch);
+        }
+    }
+
     /// Rounds until nothing is left to do.
     fn settle(&mut self) {
         self.state.hurry = true;
@@ -290,18 +307,7 @@ impl Rig {
             if !self.state.has_work(Instant::now()) {
                 return;
             }
-            let outcome = Round::run(&mut self.state, &self.tools, Effort::Usual).unwrap();
-            if let Some(builder) = outcome.batch {
-                let batch = builder.finish(|sequence, parts| everwrite_protocol::wire::Cut {
-                    sequence,
-                    parts,
-                    time: everwrite_protocol::ids::Timestamp(0),
-                    kind: CutKind::Fuzzy,
-                    checkpoint: None,
-                    oldest_change: everwrite_protocol::ids::Timestamp(0),
-                });
-                self.model.apply(&batch);
-            }
+            self.round();
         }
         panic!(
             "rounds without end: {} entries, {} delayed, listing {}, everything {:?}",
