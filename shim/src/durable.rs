@@ -80,11 +80,12 @@ fn is_stored(page: &PolicyPage, lane: Lane, limit_ns: u64) -> bool {
     range::ring(lane);
     let until = kernel::monotonic_ns().saturating_add(limit_ns);
     loop {
+        // Read before the clock: once this call's time is over, a later call's answer says nothing of it.
         let granted = header.durable_granted.load(Acquire);
-        if granted.wrapping_sub(number) as i32 >= 0 {
+        let left = until.saturating_sub(kernel::monotonic_ns()).min(LOOK_NS);
+        if left != 0 && granted.wrapping_sub(number) as i32 >= 0 {
             return true;
         }
-        let left = until.saturating_sub(kernel::monotonic_ns()).min(LOOK_NS);
         if left == 0
             || !policy::coordinator_lives(page)
             || !kernel::futex_wait(&header.durable_granted, granted, left)

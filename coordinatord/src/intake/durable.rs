@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Release;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use everwrite_protocol::local::Inode;
 use everwrite_protocol::local::segment::Segment;
@@ -37,8 +37,8 @@ impl DurableAsk {
     }
 }
 
-/// One that is not answered in time is answered never: its programs do not wait any more, and those that
-/// asked later do not wait for it.
+/// One that is not answered in time is answered never: once its programs do not wait any more, those that
+/// asked later do not wait for it either.
 impl Drop for DurableAsk {
     fn drop(&mut self) {
         self.grants.answer(self.number, End::GivenUp);
@@ -50,7 +50,17 @@ impl Drop for DurableAsk {
 #[derive(Debug)]
 pub(super) struct Grants {
     segment: Arc<Shared<Segment>>,
-    asked: Mutex<VecDeque<(u32, End)>>,
+    asked: Mutex<VecDeque<Asked>>,
+}
+
+/// Calls up to a number.
+#[derive(Debug)]
+struct Asked {
+    number: u32,
+    end: End,
+    /// By then their programs have stopped waiting. Before, a later number would tell them that what they wait
+    /// for is stored.
+    until: Instant,
 }
 
 /// How it ended.
@@ -69,9 +79,18 @@ impl Grants {
         }
     }
 
-    /// Calls up to this number wait.
-    pub(super) fn ask(self: &Arc<Self>, number: u32, files: Vec<Inode>) -> DurableAsk {
-        self.asked().push_back((number, End::NotYet));
+    /// Calls up to this number wait, for no longer than that from now on.
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        number: u32,
+        files: Vec<Inode>,
+        longest: Duration,
+    ) -> DurableAsk {
+        self.asked().push_back(Asked {
+            number,
+            end: End::NotYet,
+            until: Instant::now() + longest,
+        });
         DurableAsk {
             grants: Arc::clone(self),
             number,
@@ -82,7 +101,7 @@ impl Grants {
     /// One has ended: whoever need not wait any longer goes on.
     fn answer(&self, number: u32, end: End) {
         let mut asked = self.asked();
-        if let Some(number) = settle(&mut asked, number, end) {
+        if let Some(number) = settle(&mut asked, number, end, Instant::now()) {
             let granted = &self.segment.header.durable_granted;
             granted.store(number, Release);
             // Can't fail: the word is mapped. And if it did, everybody has a time limit.
@@ -90,21 +109,32 @@ impl Grants {
         }
     }
 
-    fn asked(&self) -> MutexGuard<'_, VecDeque<(u32, End)>> {
+    fn asked(&self) -> MutexGuard<'_, VecDeque<Asked>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Notes how one has ended, once; gives the number up to which all are granted, if that has grown.
-fn settle(asked: &mut VecDeque<(u32, End)>, number: u32, end: End) -> Option<u32> {
-    let open = |ask: &&mut (u32, End)| **ask == (number, End::NotYet);
-    asked.iter_mut().find(open)?.1 = end;
-    let mut last = None;
-    while asked.front().is_some_and(|ask| ask.1 != End::NotYet) {
-        let first = asked.pop_front();
-        last = first.filter(|ask| ask.1 == End::Granted).or(last);
+impl Asked {
+    fn is_over(&self, now: Instant) -> bool {
+        match self.end {
+            End::NotYet => false,
+            End::Granted => true,
+            End::GivenUp => self.until <= now,
+        }
     }
-    last.map(|ask| ask.0)
+}
+
+/// Notes how one has ended, once; gives the number up to which all are granted, if that has grown.
+fn settle(asked: &mut VecDeque<Asked>, number: u32, end: End, now: Instant) -> Option<u32> {
+    let open = |ask: &&mut Asked| ask.number == number && ask.end == End::NotYet;
+    asked.iter_mut().find(open)?.end = end;
+    let mut last = None;
+    while asked.front().is_some_and(|ask| ask.is_over(now)) {
+        let first = asked.pop_front();
+        let granted = first.filter(|ask| ask.end == End::Granted);
+        last = granted.map(|ask| ask.number).or(last);
+    }
+    last
 }
 
 #[cfg(test)]
@@ -113,6 +143,8 @@ mod tests {
 
     use super::super::memory::sealed;
     use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
 
     fn grants() -> Arc<Grants> {
         let (_, segment) = sealed("test").unwrap();
@@ -127,7 +159,7 @@ mod tests {
     fn none_is_granted_before_those_that_asked_earlier() {
         let grants = grants();
         let asks: Vec<_> = [1, 2, 5]
-            .map(|number| grants.ask(number, Vec::new()))
+            .map(|number| grants.ask(number, Vec::new(), LONG))
             .into();
         let [first, second, third] = asks.try_into().unwrap();
         second.grant();
@@ -141,15 +173,27 @@ mod tests {
     #[test]
     fn who_gave_up_holds_up_nobody() {
         let grants = grants();
-        let (first, second) = (grants.ask(1, Vec::new()), grants.ask(2, Vec::new()));
+        let ask = |number| grants.ask(number, Vec::new(), Duration::ZERO);
+        let (first, second) = (ask(1), ask(2));
         drop(first);
         assert_eq!(granted(&grants), 0);
         second.grant();
         assert_eq!(granted(&grants), 2);
-        let (third, fourth) = (grants.ask(3, Vec::new()), grants.ask(4, Vec::new()));
+        let (third, fourth) = (ask(3), ask(4));
         fourth.grant();
         assert_eq!(granted(&grants), 2);
         drop(third);
         assert_eq!(granted(&grants), 4);
+    }
+
+    /// Its receiver was taken away, and its program still waits: it must not take a later number for its own.
+    #[test]
+    fn whose_program_still_waits_is_not_passed() {
+        let grants = grants();
+        let first = grants.ask(1, Vec::new(), LONG);
+        let second = grants.ask(2, Vec::new(), LONG);
+        drop(first);
+        second.grant();
+        assert_eq!(granted(&grants), 0);
     }
 }

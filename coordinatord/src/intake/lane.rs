@@ -140,14 +140,14 @@ impl Lane {
         self.syncs.asked != self.syncs.told
     }
 
-    /// Its calls that wait and were not passed on; their slots have been read.
-    pub(super) fn take_sync(&mut self) -> Option<DurableAsk> {
+    /// Its calls that wait, no longer than that, and were not passed on; their slots have been read.
+    pub(super) fn take_sync(&mut self, longest: Duration) -> Option<DurableAsk> {
         let syncs = &mut self.syncs;
         let files = std::mem::take(&mut syncs.files);
         let full = files.len() >= SYNCED_MAX;
         let files = if full { Vec::new() } else { files };
         let before = std::mem::replace(&mut syncs.told, syncs.asked);
-        (before != syncs.asked).then(|| syncs.grants.ask(syncs.asked, files))
+        (before != syncs.asked).then(|| syncs.grants.ask(syncs.asked, files, longest))
     }
 
     /// How many did not wait for their answer, since this was last asked.

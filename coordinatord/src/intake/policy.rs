@@ -153,6 +153,11 @@ impl Policy {
         self.page.durable_ms_max.store(longest, Release);
     }
 
+    /// How long `fsync` waits for the receiver.
+    pub(super) fn durable_longest(&self) -> Duration {
+        Duration::from_millis(self.page.durable_ms_max.load(Relaxed).into())
+    }
+
     /// Does `fsync` wait for the receiver?
     pub(super) fn is_durable(&self) -> bool {
         self.page.durable_ms_max.load(Relaxed) != 0

@@ -172,8 +172,10 @@ impl Reader {
         let syncs = self.notice_syncs();
         taken += self.visit_lanes(now, visit, all || barrier || syncs);
         if syncs {
+            let longest = self.policy.durable_longest();
+            let lanes = self.lanes.iter_mut();
             self.asks
-                .extend(self.lanes.iter_mut().filter_map(Lane::take_sync));
+                .extend(lanes.filter_map(|lane| lane.take_sync(longest)));
         }
         let ended = self.bury_all(now);
         self.look_after_unheard(now);
