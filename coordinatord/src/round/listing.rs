@@ -16,7 +16,7 @@ use crate::index::FileRow;
 use crate::intake::OriginId;
 use crate::look::{OpenDirectory, attributes_digest, read_attributes, stat_descriptor};
 use crate::queue::{DirtyFile, Listing, Mark, Ticket};
-use crate::reconcile::RootVerdict;
+use crate::reconcile::{RootVerdict, Scan};
 
 impl Round<'_> {
     /// Goes on with the listing under way, then with the next ones, until the batch is full or other
@@ -196,7 +196,9 @@ impl Round<'_> {
             .map(|(name, _)| name)
             .filter(|name| names.binary_search(name).is_err())
             .collect();
-        match self.state.scan.as_mut() {
+        // What somebody told of does not wait for a scan that nobody waits for.
+        let waits = |scan: &&mut Scan| listing.scan || !scan.counts_misses();
+        match self.state.scan.as_mut().filter(waits) {
             Some(scan) => scan.missing.extend(
                 missing
                     .into_iter()
