@@ -260,7 +260,12 @@ impl State {
             .roots
             .iter()
             .any(|root| root.file == ROOT_UNBOUND && root.verdict == RootVerdict::Go);
-        !self.queue.is_empty() || self.listing.is_some() || delayed || undeclared
+        // A quick round may have listed the last directory, and left what was missed to another.
+        let missing = self
+            .scan
+            .as_ref()
+            .is_some_and(|scan| !scan.missing.is_empty());
+        !self.queue.is_empty() || self.listing.is_some() || delayed || undeclared || missing
     }
 
     /// Oldest thing that was told and has not been looked at; what a background scan wants is not.
