@@ -10,7 +10,7 @@ use everwrite_protocol::ids::{SequenceNumber, SourceId};
 use everwrite_protocol::wire::{Answer, BackupCommand, Cut, Part, Query};
 use everwrite_receiver::log::Faults;
 use everwrite_receiver::network_backup::{Destination, DestinationError, Destinations, Sources};
-use everwrite_receiver::store::{Hands, SourceStore, StoreEvent};
+use everwrite_receiver::store::{Hands, Settings, SourceStore, StoreEvent};
 use everwrite_receiver::transport::Frame;
 
 use crate::dice::Dice;
@@ -21,6 +21,12 @@ pub(crate) const SOURCE: SourceId = SourceId([7; 16]);
 
 /// Batches that a coordinator may have under way, and those of the attempt at a cut that follows.
 const UNDER_WAY_MAX: u64 = 38;
+
+/// Small segments, so that every run has many.
+const SETTINGS: Settings = Settings {
+    hands: Hands::Callers,
+    segment_bytes: 64 << 10,
+};
 
 /// How a batch came.
 #[derive(Clone)]
@@ -219,7 +225,7 @@ impl Destinations for Machine {
         // One that failed (killed while it applied) is closed first.
         let failed = self.state().store.take();
         drop(failed);
-        let store = SourceStore::open_by(Hands::Callers, &self.directory, source, told)?;
+        let store = SourceStore::open_with(SETTINGS, &self.directory, source, told)?;
         self.opened(store.stored());
         let mut state = self.state();
         let dies_after = None;

@@ -147,7 +147,8 @@ impl World {
             boot: 1,
             file_clock: match manner.fine_times {
                 true => Timestamp(i64::MAX),
-                false => Timestamp(wall_clock().0 - 5_000_000_000),
+                // Whatever changes within ten seconds from now may have changed again unseen.
+                false => wall_clock(),
             },
             has_copy: false,
             checkpoints: 0,
@@ -374,7 +375,9 @@ impl World {
         });
         let until = clock::now() + CONVERGES;
         let sequence = loop {
-            assert!(clock::now() < until, "{name} was not reached");
+            if clock::now() >= until {
+                panic!("{name} was not reached: {}", self.report());
+            }
             self.pass(Duration::from_millis(100));
             match answer.try_recv() {
                 Ok(passed) => break passed.unwrap(),
@@ -385,6 +388,23 @@ impl World {
         self.trace.note(format!("{name} is batch {}", sequence.0));
         self.compare(sequence, &name);
         *locked(&self.rest) = false;
+    }
+
+    /// How the pipeline stands, as `everwrite status` says it.
+    fn report(&mut self) -> String {
+        let (reply, mut answer) = oneshot::channel();
+        self.ear.request(Request::Report(reply));
+        self.pass(Duration::from_secs(1));
+        let report = answer.try_recv();
+        report.map_or_else(
+            |error| error.to_string(),
+            |report| {
+                format!(
+                    "{:#?} {:#?} {:#?}",
+                    report.roots, report.uplink, report.scan
+                )
+            },
+        )
     }
 
     fn compare(&mut self, sequence: SequenceNumber, name: &str) {

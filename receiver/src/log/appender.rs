@@ -12,7 +12,7 @@ use everwrite_protocol::ids::SourceId;
 
 use super::frame::{ALIGNMENT, FrameKind, FramePosition, HEADER_BYTES, NewFrame};
 use super::scan::LogPosition;
-use super::segment::{SEGMENT_BYTES, SegmentHead, Segments, allocate};
+use super::segment::{SegmentHead, Segments, allocate};
 
 /// Why a frame is not in the log.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Appender {
 
     /// Writes a frame, not yet durably.
     pub fn append(&mut self, frame: &NewFrame) -> Result<FramePosition, AppendError> {
-        let full = u64::from(self.end.offset) + frame.stored_bytes() > SEGMENT_BYTES;
+        let full = u64::from(self.end.offset) + frame.stored_bytes() > self.segments.bytes();
         if full && self.end.offset != 0 {
             self.next_segment()?;
         }
@@ -116,7 +116,8 @@ impl Appender {
             offset: self.end.offset,
         };
         let bytes = frame.stored_bytes();
-        self.allocated = allocate(&self.file, self.allocated, u64::from(at.offset) + bytes);
+        let upto = u64::from(at.offset) + bytes;
+        self.allocated = allocate(&self.file, self.allocated, upto, self.segments.bytes());
         let (header, chain) = frame.seal(self.end.chain);
         let padding = [0u8; ALIGNMENT as usize];
         let unpadded = HEADER_BYTES + frame.encoded.len() + frame.payload.len();

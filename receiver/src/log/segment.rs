@@ -32,12 +32,26 @@ pub struct SegmentHead {
 #[derive(Clone, Debug)]
 pub struct Segments {
     directory: PathBuf,
+    /// Where one is closed.
+    bytes: u64,
 }
 
 impl Segments {
     /// Segments in `directory`, which exists.
     pub fn new(directory: PathBuf) -> Self {
-        Self { directory }
+        let bytes = SEGMENT_BYTES;
+        Self { directory, bytes }
+    }
+
+    /// The same, each closed at so many bytes; at most [`SEGMENT_BYTES`].
+    pub fn closed_at(self, bytes: u64) -> Self {
+        let bytes = bytes.min(SEGMENT_BYTES);
+        Self { bytes, ..self }
+    }
+
+    /// Where a segment is closed.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Path of a segment.
@@ -102,15 +116,15 @@ impl Segments {
     }
 }
 
-/// Takes space for at least `upto` bytes, where `allocated` have been taken. Best effort: without it
-/// writes still work, and say themselves when the disk is full.
-pub fn allocate(file: &File, allocated: u64, upto: u64) -> u64 {
+/// Takes space for at least `upto` bytes of a segment that is closed at `closed`, where `allocated` have been
+/// taken. Best effort: without it writes still work, and say themselves when the disk is full.
+pub fn allocate(file: &File, allocated: u64, upto: u64, closed: u64) -> u64 {
     if upto <= allocated {
         return allocated;
     }
     let target = upto
         .next_multiple_of(ALLOCATION_BYTES)
-        .min(SEGMENT_BYTES.max(upto));
+        .min(closed.max(upto));
     match rustix::fs::fallocate(file, FallocateFlags::empty(), allocated, target - allocated) {
         Ok(()) => target,
         Err(_) => allocated,

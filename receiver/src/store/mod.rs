@@ -28,6 +28,7 @@ use crate::apply::Applier;
 use crate::catalog::Catalog;
 use crate::history::Reader;
 use crate::log::appender::Appender;
+use crate::log::segment::SEGMENT_BYTES;
 use crate::log::{Faults, FrameKind, LogEvent, LogWriter, NewFrame, Segments, recover};
 use crate::mirror::Layout;
 
@@ -69,6 +70,24 @@ pub enum Hands {
     Callers,
 }
 
+/// How a store is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Who does the work.
+    pub hands: Hands,
+    /// Where a segment of the log is closed, in bytes.
+    pub segment_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            hands: Hands::Threads,
+            segment_bytes: SEGMENT_BYTES,
+        }
+    }
+}
+
 /// The store of one source. One at a time per source and machine; shared by all its sessions.
 #[derive(Debug)]
 pub struct SourceStore {
@@ -92,12 +111,12 @@ impl SourceStore {
         source: SourceId,
         events: impl Fn(StoreEvent) + Send + Sync + 'static,
     ) -> Result<Arc<Self>, StoreError> {
-        Self::open_by(Hands::Threads, store_dir, source, events)
+        Self::open_with(Settings::default(), store_dir, source, events)
     }
 
-    /// The same with threads or without.
-    pub fn open_by(
-        hands: Hands,
+    /// The same, kept in another way.
+    pub fn open_with(
+        settings: Settings,
         store_dir: &Path,
         source: SourceId,
         events: impl Fn(StoreEvent) + Send + Sync + 'static,
@@ -108,7 +127,8 @@ impl SourceStore {
             return Err(StoreError::InUse(layout.root));
         };
         let catalog = Catalog::open(&layout.catalog())?;
-        let segments = Segments::new(layout.log());
+        let segments = Segments::new(layout.log()).closed_at(settings.segment_bytes);
+        let hands = settings.hands;
         let state = catalog.state()?;
         let recovered = recover(&segments, state.position, state.applied, true)?;
         let progress = Arc::new(Progress::new(
