@@ -243,7 +243,7 @@ impl Pipeline {
         let delayed = self.state.next_wake();
         let cut = match self.cutting.deadline() {
             Some(until) => Some(until),
-            None => self.closing_cut_due(now).filter(|_| self.may_work()),
+            None => self.closing_cut_due(now).filter(|_| self.may_close()),
         };
         let due = due.filter(|_| !self.cutting.is_under_way());
         // What has rested long enough is work as any other, and may have to wait for room.
@@ -262,6 +262,11 @@ impl Pipeline {
 
     fn may_work(&self) -> bool {
         self.switch_on && self.connection.is_ready()
+    }
+
+    /// May a cut be tried without a batch that is due? It may lead to one nevertheless.
+    fn may_close(&self) -> bool {
+        self.may_work() && self.window().has_room()
     }
 
     fn batch_due(&self, now: Instant) -> Option<Instant> {
@@ -290,7 +295,7 @@ impl Pipeline {
             return;
         }
         let due = self.batch_due(now).is_some_and(|due| due <= now);
-        let closing = self.may_work() && self.closing_cut_due(now).is_some_and(|due| due <= now);
+        let closing = self.may_close() && self.closing_cut_due(now).is_some_and(|due| due <= now);
         if !due && !closing {
             return;
         }

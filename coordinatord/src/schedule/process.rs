@@ -20,6 +20,15 @@ pub struct Window {
 /// Most batches under way at once: enough to fill the receiver's group commit.
 const BATCHES_UNDER_WAY_MAX: usize = 32;
 
+impl Window {
+    /// May another batch be sent?
+    pub fn has_room(&self) -> bool {
+        self.open
+            && self.under_way_bytes < self.limit_bytes
+            && self.under_way_batches < BATCHES_UNDER_WAY_MAX
+    }
+}
+
 /// Decides when the next batch is made.
 pub struct ScheduleProcessor {
     pacer: Pacer,
@@ -35,10 +44,7 @@ impl ScheduleProcessor {
 
     /// When to make the next batch: `None` while there is nothing to do or no room for it.
     pub fn due(&self, now: Instant, waiting: bool, window: Window) -> Option<Instant> {
-        let room = window.open
-            && window.under_way_bytes < window.limit_bytes
-            && window.under_way_batches < BATCHES_UNDER_WAY_MAX;
-        (waiting && room).then(|| self.pacer.due(now))
+        (waiting && window.has_room()).then(|| self.pacer.due(now))
     }
 
     /// A batch of live changes was made. Bulk work is paced by the window alone.
