@@ -219,15 +219,18 @@ fn witnesses(
         && codec::decode::<StoredCut>(body).is_ok_and(|stored| stored.durable > bad))
 }
 
-/// Zeroes what follows the last good frame, and removes a segment that never got its first one.
+/// Zeroes what follows the last good frame, and removes a segment that never got its first one. What is left is
+/// then on the disk: a process that was killed may have written what it had not synced, and what is found is
+/// told to be stored.
 fn cut_off(segments: &Segments, end: LogPosition) -> Result<(), StoreError> {
     let path = segments.path(end.segment);
     let failed = |error| io_error("cut off the torn end of the log", &path, error);
-    if let Some(file) = segments.open(end.segment)?
-        && !is_clean(&file, end.offset).map_err(failed)?
-    {
+    if let Some(file) = segments.open(end.segment)? {
+        let clean = is_clean(&file, end.offset).map_err(failed)?;
         let file = segments.open_writable(end.segment).map_err(failed)?;
-        file.set_len(u64::from(end.offset)).map_err(failed)?;
+        if !clean {
+            file.set_len(u64::from(end.offset)).map_err(failed)?;
+        }
         file.sync_all().map_err(failed)?;
     }
     for number in segments.numbers()? {
