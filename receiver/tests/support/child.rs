@@ -7,15 +7,18 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use everwrite_receiver::store::{SourceStore, StoreEvent};
+use everwrite_receiver::store::{Settings, SourceStore, StoreEvent};
 
 use super::generate::{Generator, Step};
 use super::model::{Model, Tree};
+pub(crate) use super::random::Random;
 use super::{Batch, LONG, SOURCE, catch_up, compare, open, send};
 
 const CHILD: &str = "EVERWRITE_TEST_STORE_TO_WRITE";
 /// How many times the child is killed; another number by this variable.
 pub(crate) const ROUNDS: (&str, u64) = ("EVERWRITE_TEST_KILLS", 25);
+/// Where the log's segments are closed: each run comes to several.
+const SEGMENT_BYTES: (&str, u64) = ("EVERWRITE_TEST_SEGMENT_BYTES", 48 << 10);
 /// Another seed by this variable.
 pub(crate) const SEED: (&str, u64) = ("EVERWRITE_TEST_SEED", 1);
 
@@ -58,17 +61,6 @@ impl Batches {
     }
 }
 
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
-
 /// What the child does, for ever; in the parent, nothing.
 pub(crate) fn work() {
     let Some(directory) = std::env::var_os(CHILD) else {
@@ -79,14 +71,19 @@ pub(crate) fn work() {
             tell(&format!("stored {}", sequence.0));
         }
     };
-    let store = SourceStore::open(Path::new(&directory), SOURCE, events).unwrap();
+    let settings = Settings {
+        segment_bytes: setting(SEGMENT_BYTES),
+        ..Settings::default()
+    };
+    let store = SourceStore::open_with(settings, Path::new(&directory), SOURCE, events).unwrap();
     let mut batches = Batches::new();
     let stored = store.stored().0;
     while batches.sequence < stored {
         batches.next();
     }
-    // The harness has begun a line of its own.
-    tell("\nready");
+    // The harness has begun a line of its own. What a welcome would say is acknowledged, too.
+    tell(&format!("\nstored {stored}"));
+    tell("ready");
     std::thread::scope(|scope| {
         // Somebody always waits for the mirror, so it is nearly always being changed.
         scope.spawn(|| while store.catch_up(LONG) {});
@@ -137,8 +134,14 @@ pub(crate) fn run_and_kill(
     let deadline = Instant::now() + LONG;
     let wait =
         |limit: Instant| lines_told.recv_timeout(limit.saturating_duration_since(Instant::now()));
-    while wait(deadline).expect("the child gets ready") != "ready" {}
     let mut acknowledged = 0;
+    loop {
+        let line = wait(deadline).expect("the child gets ready");
+        if line == "ready" {
+            break;
+        }
+        acknowledged = number(&line).max(acknowledged);
+    }
     for _ in 0..random.below(12) {
         acknowledged = number(&wait(deadline).expect("the child goes on")).max(acknowledged);
     }

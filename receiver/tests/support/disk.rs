@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use super::child::Random;
+use super::random::Random;
 
 /// What a disk writes whole. (ext4 needs as much: its superblock is two sectors of 512 bytes.)
 const BLOCK: usize = 4096;

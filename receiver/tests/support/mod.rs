@@ -7,6 +7,8 @@ pub(crate) mod compare;
 pub(crate) mod disk;
 pub(crate) mod generate;
 pub(crate) mod model;
+pub(crate) mod place;
+pub(crate) mod random;
 
 use std::path::Path;
 use std::sync::Arc;
