@@ -19,10 +19,20 @@
 //! `EVERWRITE_SEED=n` runs that one, `EVERWRITE_SIMULATIONS=n` as many as that; otherwise as many as fit.
 //! `EVERWRITE_TRACE=1` shows all that happened.
 
+#[path = "../../../receiver/tests/support/disk.rs"]
+#[allow(dead_code, reason = "others use more of it")]
+mod disk;
+#[path = "../../../receiver/tests/support/place.rs"]
+#[allow(dead_code, reason = "others use more of it")]
+mod place;
+#[path = "../../../receiver/tests/support/random.rs"]
+mod random;
+
 mod dice;
 mod ear;
 mod judge;
 mod network;
+mod power;
 mod programs;
 mod receiver;
 mod source;
@@ -43,6 +53,8 @@ const FOUND: &[u64] = &[8, 11, 13, 16, 29, 37, 60, 65, 178, 20_780_000_005];
 /// As long as nobody says how many.
 const TIME: Duration = Duration::from_secs(20);
 const WORKERS: usize = 2;
+/// How often the power goes in a run, as a rule.
+const LOSSES_OF_A_RUN: u64 = 5;
 
 fn setting(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
@@ -50,9 +62,9 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 /// Runs a seed; on failure tells how it came to that.
-fn run(seed: u64) -> Result<Ran, String> {
+fn run(seed: u64, power: bool) -> Result<Ran, String> {
     let trace = Trace::default();
-    let ran = catch_unwind(AssertUnwindSafe(|| world::run(seed, &trace)));
+    let ran = catch_unwind(AssertUnwindSafe(|| world::run(seed, &trace, power)));
     if setting("EVERWRITE_TRACE").is_some() {
         println!("{}", trace.lines().join("\n"));
     }
@@ -70,7 +82,7 @@ fn run(seed: u64) -> Result<Ran, String> {
 }
 
 /// Runs these, several at once, as long as there is time.
-fn run_all(seeds: impl Iterator<Item = u64> + Send, time: Duration) {
+fn run_all(seeds: impl Iterator<Item = u64> + Send, time: Duration, power: bool) {
     let (seeds, until) = (Mutex::new(seeds), Instant::now() + time);
     let [runs, batches, consistent, kills] = [const { AtomicU64::new(0) }; 4];
     let failed = Mutex::new(Vec::new());
@@ -81,7 +93,7 @@ fn run_all(seeds: impl Iterator<Item = u64> + Send, time: Duration) {
                     let Some(seed) = seeds.lock().unwrap().next() else {
                         return;
                     };
-                    match run(seed) {
+                    match run(seed, power) {
                         Ok(ran) => {
                             runs.fetch_add(1, Ordering::Relaxed);
                             batches.fetch_add(ran.batches as u64, Ordering::Relaxed);
@@ -103,7 +115,7 @@ fn run_all(seeds: impl Iterator<Item = u64> + Send, time: Duration) {
 
 #[test]
 fn what_was_found_once_is_not_found_again() {
-    run_all(FOUND.iter().copied(), TIME * 10_000);
+    run_all(FOUND.iter().copied(), TIME * 10_000, false);
 }
 
 #[test]
@@ -115,10 +127,24 @@ fn nothing_is_lost_and_every_point_was_one() {
     let count = count.or_else(|| seed.map(|_| 1));
     println!("from seed {first}");
     let time = if count.is_some() { TIME * 10_000 } else { TIME };
-    run_all(
-        first..first.saturating_add(count.unwrap_or(u64::MAX / 2)),
-        time,
-    );
+    let seeds = first..first.saturating_add(count.unwrap_or(u64::MAX / 2));
+    run_all(seeds, time, false);
+}
+
+/// The same with the source's state on a disk that forgets: instead of being killed, it loses power.
+#[test]
+fn an_index_that_lost_power_never_leads() {
+    place::apart("an_index_that_lost_power_never_leads", || {
+        let count =
+            setting("EVERWRITE_POWER_LOSSES").map(|losses| losses.div_ceil(LOSSES_OF_A_RUN));
+        let time = if count.is_some() {
+            TIME * 10_000
+        } else {
+            TIME / 2
+        };
+        let first = setting("EVERWRITE_SEED").unwrap_or(1);
+        run_all(first..first + count.unwrap_or(u64::MAX / 2), time, true);
+    });
 }
 
 #[test]
@@ -129,7 +155,7 @@ fn the_same_seed_is_the_same_run() {
     }
     for seed in [1, 2] {
         let [first, again] = std::thread::scope(|scope| {
-            let runs = [(); 2].map(|()| scope.spawn(move || run(seed)));
+            let runs = [(); 2].map(|()| scope.spawn(move || run(seed, false)));
             runs.map(|run| run.join().unwrap().unwrap_or_else(|why| panic!("{why}")))
         });
         let (lines, other) = (first.trace.lines(), again.trace.lines());

@@ -134,6 +134,11 @@ impl Machine {
         self.state().batches.values().cloned().collect()
     }
 
+    /// Last batch that was told to be stored.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.state().acknowledged.0
+    }
+
     pub(crate) fn broken(&self) -> Vec<String> {
         self.state().broken.clone()
     }

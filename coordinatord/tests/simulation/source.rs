@@ -50,6 +50,11 @@ const TURNS_PER_MS: u32 = 20;
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
 impl Home {
+    /// After a loss of power its directories may be gone.
+    pub(crate) fn renew(&self) {
+        self.paths.create().unwrap();
+    }
+
     pub(crate) fn new(at: &Path, root: &Path, runtime: &Arc<Runtime>, hears_all: bool) -> Self {
         let paths = Paths::at_home(at).unwrap();
         paths.create().unwrap();
@@ -63,7 +68,7 @@ impl Home {
         }
     }
 
-    fn index(&self) -> PathBuf {
+    pub(crate) fn index(&self) -> PathBuf {
         self.paths.index(RECEIVER)
     }
 

@@ -14,6 +14,7 @@ use crate::dice::Dice;
 use crate::ear::Ear;
 use crate::judge;
 use crate::network::Network;
+use crate::power::{self, Power};
 use crate::programs::Programs;
 use crate::receiver::Machine;
 use crate::source::{Coordinator, Home, ROOT};
@@ -76,12 +77,14 @@ pub(crate) struct World {
     boot: u64,
     file_clock: Timestamp,
     has_copy: bool,
+    /// Of the disk on which the coordinator's state is; `None`: of one that forgets nothing.
+    power: Option<Power>,
     checkpoints: u32,
     kills: u32,
 }
 
 /// Runs a seed; panics with what is wrong.
-pub(crate) fn run(seed: u64, trace: &Trace) -> Ran {
+pub(crate) fn run(seed: u64, trace: &Trace, power: bool) -> Ran {
     let place = scratch();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -91,7 +94,8 @@ pub(crate) fn run(seed: u64, trace: &Trace) -> Ran {
     let runtime = Arc::new(runtime);
     let entered = Arc::clone(&runtime);
     let _guard = entered.enter();
-    let mut world = World::new(seed, place.path(), runtime, trace.clone());
+    let power = power.then(|| Power::new(seed, &place.path().join("home/state")));
+    let mut world = World::new(seed, place.path(), runtime, trace.clone(), power);
     for _ in 0..STEPS {
         world.step();
     }
@@ -120,7 +124,13 @@ fn scratch() -> tempfile::TempDir {
 }
 
 impl World {
-    fn new(seed: u64, base: &Path, runtime: Arc<Runtime>, trace: Trace) -> Self {
+    fn new(
+        seed: u64,
+        base: &Path,
+        runtime: Arc<Runtime>,
+        trace: Trace,
+        power: Option<Power>,
+    ) -> Self {
         let dice = |who| Dice::new(seed, who);
         let manner = Manner::of(&dice(0), judge::has_fine_times(base));
         trace.note(format!("seed {seed}: {manner:?}"));
@@ -151,6 +161,7 @@ impl World {
                 false => wall_clock(),
             },
             has_copy: false,
+            power,
             checkpoints: 0,
             kills: 0,
             trace,
@@ -217,7 +228,7 @@ impl World {
             2 => self.outage(),
             3 | 4 => self.kill_receiver(),
             5 => self.kill_in_mirror(),
-            6 | 7 => self.kill_coordinator(),
+            6 | 7 => self.lose_power(),
             8 => self.fill_disk(),
             9 => self.be_deaf(),
             10 => self.switch(),
@@ -226,6 +237,7 @@ impl World {
             13 => self.copy_index(),
             14 => self.checkpoint(),
             15 => self.reconcile(),
+            16..=18 if self.power.is_some() => self.lose_power(),
             _ => {}
         }
         let while_ms = *self.dice.pick(&[30, 200, 1500]).unwrap_or(&200);
@@ -278,6 +290,25 @@ impl World {
         self.coordinator = Some(started);
     }
 
+    fn lose_power(&mut self) {
+        let Some(power) = &mut self.power else {
+            return self.kill_coordinator();
+        };
+        self.kills += 1;
+        self.boot += 1;
+        self.ear.coordinator_died();
+        let happened = power.moment();
+        self.coordinator = None;
+        let how = power.goes(&happened);
+        self.trace.note(format!("the source lost power: {how}"));
+        self.home.renew();
+        power::does_not_lead(&self.home.index(), self.machine.acknowledged());
+        self.set_wall(wall_clock());
+        let time = self.dice.ms(500);
+        self.pass(time);
+        self.start_coordinator();
+    }
+
     fn kill_coordinator(&mut self) {
         self.trace.note("the coordinator is killed");
         self.kills += 1;
@@ -310,7 +341,8 @@ impl World {
     fn fill_disk(&mut self) {
         self.trace.note("the receiver's disk is full");
         self.machine.set_full(true);
-        let time = self.dice.ms(6000);
+        let longest = *self.dice.pick(&[2000, 6000, 20_000]).unwrap_or(&6000);
+        let time = self.dice.ms(longest);
         self.pass(time);
         self.trace.note("there is room again");
         self.machine.set_full(false);
