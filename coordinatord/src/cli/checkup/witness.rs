@@ -47,7 +47,7 @@ fn sources(capture: &Capture) -> Vec<Finding> {
     let ebpf_finding = match (&*ebpf.state, &*names.state) {
         ("on", _) if ebpf.calls => Finding::note(
             "eBPF",
-            "on, at system calls too, for a root's file system tells of no writes itself: every program pays some 0.1 µs a call ([witness] calls = false ends that; files written there are compared whole then)",
+            "on, at system calls too, for a root's file system tells of no writes itself: every program pays some 0.15 µs a call ([witness] calls = false ends that; files written there are compared whole then)",
         ),
         ("on", _) => Finding::good(
             "eBPF",
