@@ -238,6 +238,10 @@ impl Round<'_> {
             let from = if entry.dirt.whole { 0 } else { row.size };
             entry.dirt.ranges.add(from, u64::MAX);
         }
+        entry.dirt = Dirt {
+            ranges: entry.dirt.ranges,
+            ..Dirt::default()
+        };
         if !row.staged && stat.size != row.size {
             let truncate = BackupCommand::Truncate {
                 file: row.id,
