@@ -16,7 +16,7 @@ use super::names::{At, Opened, Why};
 use super::times::changed_in_between;
 use crate::clock::{self, wall_clock};
 use crate::index::{FileRow, SUSPECT, UNPROVEN};
-use crate::intake::OriginId;
+use crate::intake::{OriginId, Source};
 use crate::look::{OpenDirectory, Stat, attributes_digest, stat_at};
 use crate::queue::{Dirt, DirtyFile, Mark, Ticket};
 use crate::read::{OpenContent, ReadOutcome, Reader, clean_pages, is_in_memory, open_content};
@@ -189,10 +189,11 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// The kernel tells of bytes just before it raises the file's size; then there was nothing to read. When
-    /// all calls have ended the size is what it is: then it is only made sure.
+    /// The kernel tells of bytes just before it raises the file's size; then there was nothing to read. Before
+    /// a quick round the calls of programs with the shim have ended, and the size is what it is: then it is
+    /// only made sure, and nobody waits for that.
     fn look_for_growth(&mut self, inode: Inode, mut mark: Mark) {
-        if self.is_quick() {
+        if self.is_quick() && mark.sources.has(Source::Shim) {
             mark.ticket = Ticket::BACKGROUND;
         }
         let mut entry = DirtyFile::new(mark);
