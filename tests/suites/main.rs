@@ -7,3 +7,4 @@ mod ground;
 mod load;
 mod posix;
 mod python;
+mod sources;
