@@ -43,7 +43,7 @@ impl Round<'_> {
         }
         if let Some(content) = self.unsent_content(at, name, row, stat) {
             // What it replaces is the best base there is, and stays until all of it is there.
-            self.leave_old_names(at, name, row, stat, why)?;
+            self.leave_old_names(at, name, row, why)?;
             let base = match replaced {
                 Some(replaced) => self.state.index.file(replaced)?,
                 None => None,
@@ -53,7 +53,9 @@ impl Round<'_> {
         if let Some(replaced) = replaced {
             self.detach(at.file, name, replaced, why.mark)?;
         }
-        self.leave_old_names(at, name, row, stat, why)?;
+        if !self.is_one_link_more(row, stat)? {
+            self.leave_old_names(at, name, row, why)?;
+        }
         self.attach(at.file, name, file, why.mark.origin)?;
         // No recovery point may show the new name with less than the file had when it got it.
         if let Some(entry) = self.state.take_dirt(row.inode) {
@@ -86,7 +88,8 @@ impl Round<'_> {
     }
 
     /// The content of a file most of which the receiver does not have yet; what was known to be dirty
-    /// about it is forgotten, for all of it will be sent.
+    /// about it is forgotten, for all of it will be sent as a new file. One with other names stays what it is,
+    /// or those would go on to mean the old one.
     fn unsent_content(
         &mut self,
         at: &At<'_>,
@@ -97,7 +100,8 @@ impl Round<'_> {
         let resting = self.state.resting.get(&row.inode).map(|(_, entry)| entry);
         let queued = self.state.queue.file(row.inode);
         let heavy = |entry: &DirtyFile| is_heavy(&entry.clone().as_one().dirt, row, stat);
-        if stat.kind != Kind::Regular || !resting.is_some_and(heavy) && !queued.is_some_and(heavy) {
+        let unsent = resting.is_some_and(heavy) || queued.is_some_and(heavy);
+        if stat.kind != Kind::Regular || stat.links > 1 || !unsent {
             return None;
         }
         let content = open_content(at.directory, name).ok()?;
@@ -109,17 +113,7 @@ impl Round<'_> {
     }
 
     /// Takes away the other names of a file that no longer mean it. A directory has just one name.
-    fn leave_old_names(
-        &mut self,
-        at: &At<'_>,
-        name: &Name,
-        row: &FileRow,
-        stat: &Stat,
-        why: Why,
-    ) -> Result<()> {
-        if self.is_one_link_more(row, stat)? {
-            return Ok(());
-        }
+    fn leave_old_names(&mut self, at: &At<'_>, name: &Name, row: &FileRow, why: Why) -> Result<()> {
         for (parent, old) in self.state.index.names_of(row.id)? {
             if (parent, &old) == (at.file, name) {
                 continue;
