@@ -34,6 +34,16 @@ fn read_for_a_little(pair: &Pair) -> u64 {
     read() - before
 }
 
+/// What is written while everything is compared, soon after the start, is compared whole; then no more.
+fn assert_just_what_was_written_is_read(pair: &Pair) {
+    let mut read = Vec::new();
+    while read.len() < 6 && read.last().is_none_or(|bytes| *bytes >= 1 << 20) {
+        read.push(read_for_a_little(pair));
+    }
+    let last = *read.last().unwrap();
+    assert!(last < 1 << 20, "{read:?} bytes were read for 80 KiB each");
+}
+
 #[test]
 fn just_what_was_written_is_read() {
     let test = "just_what_was_written_is_read";
@@ -41,8 +51,7 @@ fn just_what_was_written_is_read() {
         return;
     };
     assert!(pair.source.status().capture.ebpf.calls);
-    let read = read_for_a_little(&pair);
-    assert!(read < 4 << 20, "{read} bytes were read for 80 KiB");
+    assert_just_what_was_written_is_read(&pair);
     all_was_heard(&pair);
 }
 
@@ -61,8 +70,7 @@ fn just_what_was_written_is_read_with_hooks() {
         return;
     }
     assert!(!pair.source.status().capture.ebpf.calls);
-    let read = read_for_a_little(&pair);
-    assert!(read < 4 << 20, "{read} bytes were read for 80 KiB");
+    assert_just_what_was_written_is_read(&pair);
 }
 
 #[test]
