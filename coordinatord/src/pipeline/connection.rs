@@ -168,7 +168,10 @@ impl Pipeline {
     pub(super) fn begin_scan(&mut self, reason: ScanReason) -> Result<()> {
         let now = clock::now();
         self.scan_listed = None;
-        let listing = self.state.listing.take().filter(|work| !work.scan);
+        let (listed, listing) = match self.state.listing.take() {
+            Some(work) if work.scan => (Some(work.mark.ticket), None),
+            work => (None, work),
+        };
         self.state.unknown_hinted = false;
         self.state.troubles.clear();
         self.state.accounts.refresh();
@@ -187,7 +190,9 @@ impl Pipeline {
             self.account.tally.told_names_in(work.directory, told);
         }
         let mut mark = self.state.queue.scan_mark(now);
-        mark.ticket = scan.mark_of(mark.ticket);
+        // Whoever waits for the directory that is listed just now goes on waiting for what is left of it.
+        let ticket = scan.mark_of(mark.ticket);
+        mark.ticket = listed.map_or(ticket, |listed| listed.min(ticket));
         self.state.scan = Some(scan);
         self.state.list_roots(mark, true)
     }
