@@ -174,7 +174,9 @@ impl Witness {
 
     /// Is whatever changes below any root heard?
     pub fn hears_all(&self) -> bool {
-        self.report().hears_all
+        // Asked for each file that is looked at: nothing is copied.
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        self.settings.enabled && report.hears_all && self.looker.is_for(&report.roots)
     }
 
     fn order(&self, order: Order) {
