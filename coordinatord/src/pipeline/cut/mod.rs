@@ -164,8 +164,11 @@ impl Pipeline {
 
     /// Has there been no consistent point for too long? Then nothing is put off.
     pub(super) fn is_cut_late(&mut self) -> bool {
+        if !self.cutting.pace.is_unproven() || self.may_prove().is_err() {
+            return false;
+        }
         let put_off_bytes = self.state.put_off_bytes();
-        self.may_prove().is_ok() && self.cutting.pace.hurries(clock::now(), put_off_bytes)
+        self.cutting.pace.hurries(clock::now(), put_off_bytes)
     }
 
     /// Whether anything could be proved now; if not, why not.
