@@ -355,13 +355,7 @@ impl Round<'_> {
 
     /// A staged file is complete: it gets its names.
     fn arrive(&mut self, at: &At<'_>, name: &Name, file: FileId, mark: Mark) -> Result<()> {
-        if let Some(row) = self.state.index.file(file)? {
-            let row = FileRow {
-                staged: false,
-                ..row
-            };
-            self.state.index.put_file(&row, self.batch.sequence())?;
-        }
+        self.unstage(file)?;
         for (directory, other) in self.state.staged.remove(&file).unwrap_or_default() {
             self.state.queue.push_name(directory, other, mark);
         }
@@ -370,6 +364,18 @@ impl Round<'_> {
             self.detach(at.file, name, replaced, mark)?;
         }
         self.attach(at.file, name, file, mark.origin)
+    }
+
+    /// All content of a staged file is in the batch.
+    pub(super) fn unstage(&mut self, file: FileId) -> Result<()> {
+        let Some(row) = self.state.index.file(file)? else {
+            return Ok(());
+        };
+        let row = FileRow {
+            staged: false,
+            ..row
+        };
+        self.state.index.put_file(&row, self.batch.sequence())
     }
 
     /// Attributes of anything but a regular file.

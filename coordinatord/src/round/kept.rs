@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use everwrite_protocol::ids::Name;
 use everwrite_protocol::local::Inode;
-use everwrite_protocol::wire::{Attributes, BackupCommand, Kind};
+use everwrite_protocol::wire::{Attributes, BackupCommand, Kind, Xattr};
 
 use super::Round;
 use super::names::{At, Why};
@@ -40,8 +40,10 @@ struct Kept {
     since: Instant,
     /// All of it was read then.
     is_read: bool,
-    /// As it was when it still had a name.
-    attributes: Attributes,
+    /// It has no name any more, and the rest of it is being read.
+    dying: bool,
+    /// As they were when it still had a name.
+    xattrs: Vec<Xattr>,
     place: Place,
     /// The directory and the name that it was found by.
     name: (Inode, Name),
@@ -80,6 +82,12 @@ impl KeptFiles {
 
     pub(super) fn let_go(&mut self, file: Inode) {
         self.files.remove(&file);
+    }
+
+    /// Is its rest about to be read for the first time?
+    fn begins_to_die(&mut self, file: Inode) -> bool {
+        let kept = self.files.get_mut(&file);
+        kept.is_some_and(|kept| !std::mem::replace(&mut kept.dying, true))
     }
 
     fn insert(&mut self, file: Inode, kept: Kept) {
@@ -131,7 +139,8 @@ impl Round<'_> {
                 size: stat.size,
                 since: self.started,
                 is_read: false,
-                attributes,
+                dying: false,
+                xattrs: attributes.xattrs,
                 place: (*at.directory.place).clone(),
                 name: (at.inode, name.clone()),
             };
@@ -211,7 +220,7 @@ impl Round<'_> {
 
     fn attributes_of_kept(&self, file: Inode, stat: &Stat) -> Option<Attributes> {
         let kept = self.state.kept.files.get(&file)?;
-        let xattrs = kept.attributes.xattrs.clone();
+        let xattrs = kept.xattrs.clone();
         Some(attributes_of(
             stat,
             Vec::new(),
@@ -234,6 +243,10 @@ impl Round<'_> {
         let Some(attributes) = self.attributes_of_kept(row.inode, &stat) else {
             return Ok(Some(entry));
         };
+        if self.state.kept.begins_to_die(row.inode) {
+            // What is written from now on belongs to no name.
+            entry = entry.as_one();
+        }
         if entry.dirt.whole || stat.size > row.size {
             let from = if entry.dirt.whole { 0 } else { row.size };
             entry.dirt.ranges.add(from, u64::MAX);
@@ -310,14 +323,8 @@ impl Round<'_> {
             let Some(parent) = parent.filter(|_| free && !entry.failed) else {
                 return self.drop_staged(row.id);
             };
+            self.unstage(row.id)?;
             self.state.staged.remove(&row.id);
-            let arrived = self.state.index.file(row.id)?.map(|row| FileRow {
-                staged: false,
-                ..row
-            });
-            if let Some(arrived) = arrived {
-                self.state.index.put_file(&arrived, self.batch.sequence())?;
-            }
             self.attach(parent.id, &name, row.id, entry.mark.origin)?;
         }
         self.postponed.push((directory, name, entry.mark));

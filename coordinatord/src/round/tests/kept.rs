@@ -102,30 +102,44 @@ fn a_new_file_that_dies_with_its_directory() {
     rig.check();
 }
 
+/// A known file, all of it written anew in place, told by `what`, and looked at without haste.
+fn rewritten(length: usize, what: impl Fn(Inode) -> What) -> (Rig, Vec<u8>) {
+    let mut rig = Rig::new();
+    fs::write(rig.root.join("file"), content(length, 4)).unwrap();
+    rig.settle();
+    let last = content(length, 5);
+    let written = write_at_the_start(&rig, &last);
+    rig.state.hurry = false;
+    rig.hint(what(written));
+    rig.round();
+    assert!(!rig.state.resting.is_empty(), "it rests");
+    (rig, last)
+}
+
+fn write_at_the_start(rig: &Rig, content: &[u8]) -> Inode {
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(rig.root.join("file"));
+    let file = file.unwrap();
+    file.write_all_at(content, 0).unwrap();
+    inode(&file.metadata().unwrap())
+}
+
+fn written(file: Inode, length: usize) -> What {
+    What::Write {
+        file,
+        birth: 0,
+        offset: 0,
+        length: length as u64,
+    }
+}
+
 /// Rewritten in place, then removed, or replaced.
 #[test]
 fn a_known_file_that_dies_while_it_rests() {
     for replaced in [false, true] {
         for length in [RESTING, IN_PARTS] {
-            let mut rig = Rig::new();
-            fs::write(rig.root.join("file"), content(length, 4)).unwrap();
-            rig.settle();
-            let last = content(length, 5);
-            let file = fs::OpenOptions::new()
-                .write(true)
-                .open(rig.root.join("file"))
-                .unwrap();
-            file.write_all_at(&last, 0).unwrap();
-            rig.state.hurry = false;
-            rig.hint(What::Write {
-                file: inode(&file.metadata().unwrap()),
-                birth: 0,
-                offset: 0,
-                length: length as u64,
-            });
-            rig.round();
-            assert!(!rig.state.resting.is_empty(), "it rests");
-            drop(file);
+            let (mut rig, last) = rewritten(length, |file| written(file, length));
             if replaced {
                 fs::write(rig.root.join("new"), "other").unwrap();
                 fs::rename(rig.root.join("new"), rig.root.join("file")).unwrap();
@@ -146,22 +160,27 @@ fn a_known_file_that_dies_while_it_rests() {
 /// Nobody knows which part of it was written.
 #[test]
 fn a_known_file_that_dies_and_was_written_somewhere() {
+    let (mut rig, last) = rewritten(IN_PARTS, |file| What::Whole { file, birth: 0 });
+    remove(&mut rig, "file");
+    assert!(is_seen(&mut rig, "file", &last));
+    nothing_is_kept(&mut rig);
+}
+
+/// What was told while its parts were on their way is read, too.
+#[test]
+fn a_file_that_is_written_to_while_it_is_sent_and_dies() {
     let mut rig = Rig::new();
-    fs::write(rig.root.join("file"), content(IN_PARTS, 8)).unwrap();
     rig.settle();
-    let last = content(IN_PARTS, 9);
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .open(rig.root.join("file"))
-        .unwrap();
-    file.write_all_at(&last, 0).unwrap();
-    rig.state.hurry = false;
-    rig.hint(What::Whole {
-        file: inode(&file.metadata().unwrap()),
-        birth: 0,
-    });
+    let mut last = content(IN_PARTS, 10);
+    fs::write(rig.root.join("file"), &last).unwrap();
+    rig.state.hurry = true;
+    rig.name_hint(Path::new("file"));
     rig.round();
-    drop(file);
+    rig.round();
+    assert!(!rig.state.staged.is_empty(), "a part is sent");
+    last[..1000].copy_from_slice(&content(1000, 11));
+    let file = write_at_the_start(&rig, &last[..1000]);
+    rig.hint(written(file, 1000));
     remove(&mut rig, "file");
     assert!(is_seen(&mut rig, "file", &last));
     nothing_is_kept(&mut rig);
