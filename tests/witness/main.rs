@@ -8,6 +8,7 @@
 mod attribution;
 mod calls;
 mod cuts;
+mod durability;
 mod kinds;
 mod mapped;
 mod moved;

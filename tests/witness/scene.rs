@@ -20,7 +20,7 @@ pub(crate) const TREE: &str = "
     cp source truncate; : > allocate; mkdir -p tree/below rmdir; cp source tree/below/file
 ";
 /// How long a change may take to be in the mirror. The promise is a second; the machine may be slow.
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A program that is linked statically and changes files in every way (`writer.c`).
 pub(crate) fn writer() -> &'static Path {

@@ -10,6 +10,7 @@
  *   writer ring FILE defer|skip
  *                             through an io_uring: completed when it is asked, or completing without a word
  *   writer sparse FILE COUNT  4 KiB here and there
+ *   writer sync FILE COUNT    asks for it to be on the disk, by fsync and fdatasync in turns, and changes nothing
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -301,6 +302,13 @@ static void sparse(const char *name, int count)
 		CHECK(pwrite(file, page, sizeof page, i * 1000003L % (20 << 20)));
 }
 
+static void sync_often(const char *name, int count)
+{
+	int file = open_for(name, O_RDWR);
+	for (int i = 0; i < count; i++)
+		CHECK(i % 2 ? fdatasync(file) : fsync(file));
+}
+
 int main(int count, char **arguments)
 {
 	const char *what = count > 1 ? arguments[1] : "";
@@ -320,6 +328,8 @@ int main(int count, char **arguments)
 		ring(arguments[2], !strcmp(arguments[3], "defer"));
 	else if (!strcmp(what, "sparse"))
 		sparse(arguments[2], atoi(arguments[3]));
+	else if (!strcmp(what, "sync"))
+		sync_often(arguments[2], atoi(arguments[3]));
 	else
 		return 2;
 	return 0;

@@ -65,6 +65,8 @@ pub(super) enum Change {
     Appended,
     /// No file: from now on the process changes files in ways that calls do not tell.
     Untold,
+    /// Nothing: somebody asks for what was written to be on the disk.
+    Synced,
 }
 
 /// A process, as the kernel knows it.
@@ -93,6 +95,7 @@ impl Event {
             5 => Change::Attributes,
             6 => Change::Appended,
             7 => Change::Untold,
+            8 => Change::Synced,
             _ => return None,
         };
         let flags = short(bytes, 46);
@@ -214,6 +217,8 @@ mod tests {
         assert_eq!(event.change, written);
         assert!(event.mapped && event.pending && !event.by_call);
         assert!(Event::decode(&encoded(6, 4)).unwrap().by_call);
+        let synced = Event::decode(&encoded(8, 4)).unwrap();
+        assert_eq!((synced.change, synced.by_call), (Change::Synced, true));
         assert_eq!((event.actor.process, event.actor.user), (42, 1000));
         assert_eq!(event.actor.started, 5_000_000_000);
         assert_eq!(until_zero(&event.actor.program), b"busybox");
@@ -222,6 +227,7 @@ mod tests {
     #[test]
     fn what_is_no_event_is_none() {
         assert_eq!(Event::decode(&encoded(99, 0)), None);
+        assert_eq!(Event::decode(&encoded(9, 0)), None);
         assert_eq!(Event::decode(&encoded(1, 0)[..71]), None);
         assert_eq!(Event::decode(&[]), None);
         assert!(!Event::decode(&encoded(2, 0)).unwrap().mapped);

@@ -32,6 +32,8 @@ pub(super) enum Look {
     Whole,
     /// Size, times and attributes.
     Attributes,
+    /// Nothing: all that was written to it has been looked at, or told, and somebody waits for it to be durable.
+    Synced,
 }
 
 /// What has been told of late.
@@ -43,6 +45,7 @@ pub(super) struct Explained {
     untold: HashSet<u32>,
     written: VecDeque<(Instant, Pair, OriginId)>,
     closed: VecDeque<(Instant, Inode, OriginId)>,
+    synced: VecDeque<(Instant, Inode, OriginId)>,
 }
 
 impl Explained {
@@ -103,6 +106,14 @@ impl Explained {
         is_known || self.closed.len() < MAX
     }
 
+    /// Somebody waits for a file to be durable. That is told behind whatever fanotify says, or has just said, of
+    /// what was written before. Without room it is not told, and nothing is lost: it only marks a place.
+    pub(super) fn synced(&mut self, now: Instant, file: Inode, origin: OriginId) {
+        if self.synced.len() < MAX {
+            self.synced.push_back((now + WAITS, file, origin));
+        }
+    }
+
     /// What has waited long enough and is to be looked at. `all`: however short.
     pub(super) fn due(&mut self, now: Instant, all: bool) -> Vec<(OriginId, Inode, Look)> {
         let mut due = Vec::new();
@@ -115,6 +126,9 @@ impl Explained {
         while let Some((_, file, origin)) = take_if(&mut self.closed, |next| all || next.0 <= now) {
             due.push((origin, file, Look::Attributes));
         }
+        while let Some((_, file, origin)) = take_if(&mut self.synced, |next| all || next.0 <= now) {
+            due.push((origin, file, Look::Synced));
+        }
         due
     }
 
@@ -122,7 +136,8 @@ impl Explained {
     pub(super) fn next(&self) -> Option<Instant> {
         let written = self.written.front().map(|next| next.0);
         let closed = self.closed.front().map(|next| next.0);
-        written.into_iter().chain(closed).min()
+        let synced = self.synced.front().map(|next| next.0);
+        [written, closed, synced].into_iter().flatten().min()
     }
 
     /// Is there anything that the end of a call may still explain?
@@ -214,6 +229,22 @@ mod tests {
     }
 
     #[test]
+    fn durability_comes_behind_what_it_covers_and_explains_nothing() {
+        let (start, mut explained) = (Instant::now(), Explained::default());
+        explained.synced(start, FILE, NOBODY);
+        // Drained after it, and told before it.
+        assert!(!explained.modified(start, FILE, 7, NOBODY));
+        assert_eq!(explained.next(), Some(start + WAITS));
+        assert_eq!(explained.due(start, false), []);
+        let due = [(NOBODY, FILE, Look::Whole), (NOBODY, FILE, Look::Synced)];
+        assert_eq!(explained.due(start + WAITS, false), due);
+        explained.synced(start, FILE, NOBODY);
+        let at_once = [(NOBODY, FILE, Look::Synced)];
+        assert_eq!(explained.due(start, true), at_once);
+        assert_eq!(explained.next(), None);
+    }
+
+    #[test]
     fn who_is_not_understood_explains_nothing() {
         let (start, mut explained) = (Instant::now(), Explained::default());
         explained.told(start, FILE, 7);
@@ -235,12 +266,14 @@ mod tests {
             explained.told(start, file(inode), 7);
             explained.modified(start, file(inode), 8, NOBODY);
             explained.closed(start, file(inode), NOBODY);
+            explained.synced(start, file(inode), NOBODY);
         }
         assert_eq!(explained.told.len(), MAX);
         assert_eq!(
             (explained.written.len(), explained.closed.len()),
             (MAX, MAX)
         );
+        assert_eq!(explained.synced.len(), MAX);
         assert!(explained.modified(start, file(99_999), 7, NOBODY));
         assert!(!explained.closed(start, FILE, NOBODY));
     }

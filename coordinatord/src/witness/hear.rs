@@ -85,6 +85,10 @@ impl Hearing {
             .programs
             .of_actor(&event.actor, |process| tracer.program(process));
         for file in files {
+            if event.change == Change::Synced {
+                self.synced(origin, event, file, clock);
+                continue;
+            }
             if event.by_call {
                 self.explained.told(now, file, event.actor.process);
             }
@@ -100,6 +104,19 @@ impl Hearing {
                 );
             }
         }
+    }
+
+    /// Somebody asks for the file to be on the disk. What that covers goes first: what was told before it happened
+    /// has happened by now, and what calls have not told yet is waited for.
+    fn synced(&mut self, origin: OriginId, event: &Event, file: Inode, clock: Clock) {
+        if event.by_call {
+            return self.explained.synced(clock.now, file, origin);
+        }
+        for (of, what) in self.pending.of(file) {
+            self.merge.add(of, clock.now, what);
+        }
+        let at = clock.moment(event.at);
+        self.merge.add(origin, at, What::Sync { file });
     }
 
     /// These change files in ways that calls do not tell.
@@ -144,6 +161,7 @@ impl Hearing {
             let what = match look {
                 Look::Whole => What::Whole { file, birth },
                 Look::Attributes => What::Attributes { file, birth },
+                Look::Synced => What::Sync { file },
             };
             self.merge.add(origin, now, what);
         }
@@ -413,7 +431,8 @@ fn whats(event: &Event, file: Inode, tells_of_stores: bool) -> Vec<What> {
         Change::Touched | Change::Somewhere => whats.push(whole),
         Change::Attributes => whats.push(What::Attributes { file, birth }),
         Change::Appended => whats.push(What::Append { file, birth }),
-        Change::Untold => {}
+        // Nothing is changed that pages would have to be cleaned for.
+        Change::Untold | Change::Synced => return Vec::new(),
     }
     whats.extend((event.mapped || event.pending).then_some(flush));
     whats

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use everwrite_protocol::local::Inode;
+
 use crate::intake::{OriginId, What};
 
 /// When it is looked at again, after it was told. Most is over after the first; punching a hole into a
@@ -43,6 +45,16 @@ impl Pending {
         due
     }
 
+    /// What waits of this file, and goes on waiting.
+    pub(super) fn of(&self, file: Inode) -> Vec<(OriginId, What)> {
+        // Whatever waits at all waits in the last.
+        let waiting = self.waiting.iter().next_back().into_iter().flatten();
+        let of_it = waiting.filter(|(_, _, what)| file_of(what) == Some(file));
+        of_it
+            .map(|(_, origin, what)| (*origin, what.clone()))
+            .collect()
+    }
+
     /// When the next is due.
     pub(super) fn next(&self) -> Option<Instant> {
         let first = |queue: &VecDeque<(Instant, OriginId, What)>| Some(queue.front()?.0);
@@ -50,10 +62,23 @@ impl Pending {
     }
 }
 
+/// The file that a hint is about, if it is about one.
+fn file_of(what: &What) -> Option<Inode> {
+    match what {
+        What::Write { file, .. }
+        | What::Append { file, .. }
+        | What::Whole { file, .. }
+        | What::Attributes { file, .. }
+        | What::Mapped { file, .. }
+        | What::Unmapped { file, .. }
+        | What::Flush { file }
+        | What::Sync { file } => Some(*file),
+        What::Name { .. } | What::Rename { .. } | What::Names { .. } | What::Everything => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use everwrite_protocol::local::Inode;
-
     use super::*;
 
     fn what(inode: u64) -> What {
@@ -84,6 +109,24 @@ mod tests {
         pending.add(start, OriginId(7), &what(1));
         assert_eq!(pending.take(start, true).len(), AGAIN.len());
         assert_eq!(pending.next(), None);
+    }
+
+    #[test]
+    fn what_waits_of_a_file_can_be_had_before_its_time() {
+        let start = Instant::now();
+        let mut pending = Pending::default();
+        pending.add(start, OriginId(7), &what(1));
+        pending.add(start, OriginId(7), &what(2));
+        let file = Inode {
+            device: 1,
+            inode: 2,
+        };
+        let waiting = [(OriginId(7), what(2))];
+        assert_eq!(pending.of(file), waiting);
+        assert_eq!(pending.take(start + AGAIN[0], false).len(), 2);
+        assert_eq!(pending.of(file), waiting, "it may take a while");
+        pending.take(start + AGAIN[1], false);
+        assert_eq!(pending.of(file), []);
     }
 
     #[test]

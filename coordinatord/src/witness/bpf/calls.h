@@ -22,6 +22,7 @@ enum call {
 	SOUGHT,
 	OPENED,
 	ADVISED,
+	SYNCING,
 	NOT_UNDERSTOOD,
 };
 
@@ -34,7 +35,7 @@ static const u8 calls[CALLS_MAX] SEC(".rodata.calls") = {
 	[275] = MOVED, [326] = MOVED, /* splice, copy_file_range */
 	[77] = RESIZED, [285] = ALLOCATED, [16] = CONTROLLED, [8] = SOUGHT,
 	[2] = OPENED, [85] = OPENED, [257] = OPENED, [437] = OPENED, /* open, creat, openat, openat2 */
-	[28] = ADVISED,
+	[28] = ADVISED, [74] = SYNCING, [75] = SYNCING, /* fsync, fdatasync */
 	[76] = NOT_UNDERSTOOD, /* truncate */
 	[206] = NOT_UNDERSTOOD, [209] = NOT_UNDERSTOOD, /* io_setup, io_submit */
 	[425] = NOT_UNDERSTOOD, [426] = NOT_UNDERSTOOD, /* io_uring_setup, io_uring_enter */
@@ -55,7 +56,7 @@ static const u8 calls[CALLS_MAX] SEC(".rodata.calls") = {
 	[64] = AT_POSITION, [66] = AT_POSITION, [68] = AT_OFFSET, [70] = AT_OFFSET, [287] = WITH_FLAGS,
 	[71] = AT_POSITION, [76] = MOVED, [285] = MOVED,
 	[46] = RESIZED, [47] = ALLOCATED, [29] = CONTROLLED, [62] = SOUGHT,
-	[56] = OPENED, [437] = OPENED, [233] = ADVISED,
+	[56] = OPENED, [437] = OPENED, [233] = ADVISED, [82] = SYNCING, [83] = SYNCING,
 	[45] = NOT_UNDERSTOOD, [0] = NOT_UNDERSTOOD, [2] = NOT_UNDERSTOOD,
 	[425] = NOT_UNDERSTOOD, [426] = NOT_UNDERSTOOD,
 };
@@ -227,6 +228,13 @@ static __always_inline u32 descriptor_of(u32 call, struct pt_regs *regs)
 	return call == MOVED ? ARGUMENT2(regs) : ARGUMENT0(regs);
 }
 
+#define TOLD_BY_CALL(kind) WITH(kind, BY_CALL)
+
+static __always_inline int told(struct file *file, u32 kind, u64 offset, u64 length)
+{
+	return changed(READ(file, f_inode), TOLD_BY_CALL(kind), offset, length);
+}
+
 SEC("tp_btf/sys_enter")
 int BPF_PROG(call_began, struct pt_regs *regs, long number)
 {
@@ -243,19 +251,14 @@ int BPF_PROG(call_began, struct pt_regs *regs, long number)
 	struct file *file = file_of(descriptor_of(call, regs));
 	if (!file || !is_told_by_calls(file))
 		return 0;
+	if (call == SYNCING)
+		return told(file, SYNCED, 0, ~0ull);
 	bool shared = has_threads() || is_shared(file);
 	if (call == SOUGHT)
 		begin_seek(file, shared);
 	else if (shared)
 		remember(file);
 	return 0;
-}
-
-#define TOLD_BY_CALL(kind) WITH(kind, BY_CALL)
-
-static __always_inline int told(struct file *file, u32 kind, u64 offset, u64 length)
-{
-	return changed(READ(file, f_inode), TOLD_BY_CALL(kind), offset, length);
 }
 
 /* `before`: what was found when it began, if others may be at the file. */
@@ -331,7 +334,7 @@ int BPF_PROG(call_ended, struct pt_regs *regs, long result)
 	if (OTHER_DOOR(task, number))
 		return tell_not_understood();
 	u32 call = call_of(number);
-	if (call == OTHER || call == NOT_UNDERSTOOD || call == ADVISED)
+	if (call == OTHER || call == NOT_UNDERSTOOD || call == ADVISED || call == SYNCING)
 		return 0;
 	if (call == OPENED && result < 0)
 		return 0;

@@ -16,6 +16,8 @@ enum kind {
 	APPENDED = 6,
 	/* No file: the process changes files in ways that are not told. */
 	UNTOLD = 7,
+	/* Somebody asks for what was written to be on the disk, and waits for it. */
+	SYNCED = 8,
 };
 
 enum flags {
