@@ -5,7 +5,6 @@
 use core::ffi::{c_int, c_void};
 
 use crate::call::{Pending, Then};
-use crate::range::Change;
 use crate::{content, descriptor, under_way};
 
 /// `struct aiocb` of glibc, as far as it is needed.
@@ -58,7 +57,7 @@ pub(crate) unsafe fn end(block: *const c_void) {
 pub(crate) unsafe fn sync(block: *const c_void, pending: &mut Pending) {
     // SAFETY: as the caller promises.
     if let Some(asked) = unsafe { block.cast::<ControlBlock>().as_ref() } {
-        content::change(asked.descriptor, Change::SYNC, pending);
+        content::sync(asked.descriptor, pending);
     }
 }
 

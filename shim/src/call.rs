@@ -122,8 +122,6 @@ pub(crate) enum Call {
     WriteState,
     /// Asks for durability.
     Sync,
-    /// Asks for something less, which promises nothing after a crash (`sync_file_range(2)`).
-    SyncRange,
     /// Makes, or may make, a name.
     Create(Path),
     /// Gives a file another name.
@@ -414,10 +412,9 @@ pub(crate) fn before(call: Call, words: Arguments<'_>, pending: &mut Pending) {
         Call::WriteResult => unsafe { aio::end(words.memory(0)) },
         Call::WriteState => pending.then = Then::Asked(words.memory(0)),
         Call::Sync => {
-            content::change(words.int(0), Change::SYNC, pending);
+            content::sync(words.int(0), pending);
             pending.then = Then::Synced(words.int(0));
         }
-        Call::SyncRange => content::change(words.int(0), Change::SYNC, pending),
         Call::Map => mapping::map(
             words.int(4),
             words.int(2),

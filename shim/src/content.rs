@@ -141,6 +141,14 @@ pub(crate) fn change(descriptor: c_int, change: Change, pending: &mut Pending) {
     pending.change = announced(descriptor, change);
 }
 
+/// Asks for durability of what was written so far.
+pub(crate) fn sync(descriptor: c_int, pending: &mut Pending) {
+    if let Some((page, known)) = descriptor::watched(descriptor) {
+        run::end_all(&known);
+        pending.change = Announced::Range(range::announce(page, known.file, Change::SYNC));
+    }
+}
+
 pub(crate) fn attributes_at(at: At, flags: c_int, pending: &mut Pending) {
     // Without a path they are those of the descriptor itself.
     if at.path.is_null() {

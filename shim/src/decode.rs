@@ -128,7 +128,6 @@ const CALLS: &[(u16, Call)] = &[
     (number::BIND, Bind),
     (number::OPEN_BY_HANDLE_AT, NewDescriptor { from: NONE }),
     (number::SYNCFS, Sync),
-    (number::SYNC_FILE_RANGE, SyncRange),
     (number::PKEY_MPROTECT, Protect),
     (number::SETXATTRAT, AttributesAt(at(0, 1), Argument(2))),
     (number::REMOVEXATTRAT, AttributesAt(at(0, 1), Argument(2))),

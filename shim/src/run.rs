@@ -24,6 +24,9 @@ use crate::descriptor::Known;
 use crate::range::{self, Change};
 use crate::{kernel, policy, process};
 
+/// Calls for durability so far.
+static SYNCS: AtomicU32 = AtomicU32::new(0);
+
 /// Writes between two proofs of a long run.
 const WRITES_PER_PROOF: u32 = 64;
 
@@ -44,6 +47,8 @@ pub(crate) struct Run {
     slot: AtomicPtr<RangeSlot>,
     position: AtomicU64,
     stamp: AtomicU64,
+    /// [`SYNCS`] when it began.
+    syncs: AtomicU32,
 }
 
 /// A plain write that was announced and has not returned.
@@ -102,7 +107,7 @@ pub(crate) fn begin(page: &PolicyPage, known: Known, length: u64) -> Ticket {
     if run.is_open() && run.chain.load(Relaxed) != known.chain() {
         run.leave(lane);
     }
-    match run.take_slot(lane) {
+    match run.go_on(lane) {
         Some(taken) => {
             let kept = taken.slot.length.load(Relaxed);
             taken.slot.operation.store(operation::RUN, Relaxed);
@@ -158,6 +163,7 @@ fn start(page: &PolicyPage, known: Known, run: &'static Run, lane: Lane, length:
     run.chain.store(chain, Relaxed);
     run.position.store(position, Relaxed);
     run.stamp.store(lane.stamp(), Relaxed);
+    run.syncs.store(SYNCS.load(Relaxed), Relaxed);
     run.slot.store(ptr::from_ref(slot).cast_mut(), Relaxed);
     Ticket::Run {
         known,
@@ -275,6 +281,13 @@ fn end_apart(known: &Known, ticket: &range::Ticket, from: u64, result: isize) {
     }
 }
 
+/// A call for durability comes. Slots are read in order, so what is written after it must not be added to a
+/// slot before its own: the run of its descriptor is proved, the others go on in new slots.
+pub(crate) fn end_all(known: &Known) {
+    SYNCS.fetch_add(1, Relaxed);
+    settle(known);
+}
+
 /// The descriptor is about to be closed, moved or duplicated: proves its run while that can be done.
 pub(crate) fn settle(known: &Known) {
     finish(known, true);
@@ -364,6 +377,13 @@ impl Run {
             taken.done();
         }
         self.clear();
+    }
+
+    /// The run's slot, if more may be added to it.
+    #[inline(always)]
+    fn go_on(&self, lane: Lane) -> Option<Taken> {
+        let goes_on = self.syncs.load(Relaxed) == SYNCS.load(Relaxed);
+        goes_on.then(|| self.take_slot(lane)).flatten()
     }
 
     /// Takes the run's slot back, unless the reader took it, or it belongs to another attachment.

@@ -65,7 +65,6 @@ hooks! { LIST:
     pututxline -> Pointer = LogUser;
     fsync -> Int = Sync;
     fdatasync -> Int = Sync;
-    sync_file_range -> Int = SyncRange;
     syncfs -> Int = Sync;
     mmap | mmap64 -> Word = Map;
     munmap -> Int = Unmap;

@@ -4,7 +4,7 @@
 //! moment the disk has the same number in both, or in `first` the next. A point that says that it is
 //! crash-consistent must have that, too, and no number that was written after its time, and every one before.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use harness::{DEADLINE, Pair, wait_for};
@@ -44,15 +44,20 @@ fn points(pair: &Pair) -> Vec<Point> {
     points
 }
 
-/// Writes numbers as fast as it can, and notes when each was in both files.
+/// Writes numbers as fast as it can, and notes when each was in both files. Each so-manieth is synced, if that is
+/// asked, and followed by a rest.
 const WRITER: &str = r#"
 import os, sys, time
 first, second = (os.open(name, os.O_RDWR | os.O_CREAT) for name in ("first", "second"))
 notes = open(sys.argv[1], "w")
+syncs = int(sys.argv[2]) if sys.argv[2:] else 0
 number = 0
 while True:
     number += 1
     for file in (first, second): os.pwrite(file, b"%016d" % number * 64, 0)
+    if syncs and number % syncs == 0:
+        for file in (first, second): os.fdatasync(file)
+        time.sleep(0.05)
     notes.write(f"{number} {time.time_ns()}\n")
     if number % 16 == 0: notes.flush()
 "#;
@@ -61,10 +66,15 @@ while True:
 struct Writer(Child);
 
 impl Writer {
-    fn start(pair: &Pair, mut command: Command) -> Self {
+    fn start(pair: &Pair, command: Command) -> Self {
+        Self::start_with(pair, command, &[])
+    }
+
+    fn start_with(pair: &Pair, mut command: Command, more: &[&str]) -> Self {
         let command = command.args(["-c", WRITER]).arg(notes(pair));
         Self(
             command
+                .args(more)
                 .current_dir(&pair.tree)
                 .stdout(Stdio::null())
                 .spawn()
@@ -80,7 +90,7 @@ impl Drop for Writer {
     }
 }
 
-fn notes(pair: &Pair) -> std::path::PathBuf {
+fn notes(pair: &Pair) -> PathBuf {
     pair.place.path().join("notes")
 }
 
@@ -109,14 +119,22 @@ fn number(file: &Path) -> Option<u64> {
     String::from_utf8(first).ok()?.parse().ok().filter(|_| same)
 }
 
+/// The tree as of a point.
+fn restored(pair: &Pair, point: &Point) -> PathBuf {
+    let to = pair.place.path().join(format!("restored-{}", point.point));
+    if !to.exists() {
+        let at = format!("@{}", point.point);
+        let tree = pair.tree.to_str().unwrap();
+        let arguments = ["restore", tree, "--at", &at, "--to", to.to_str().unwrap()];
+        pair.source.everwrite(arguments).success();
+    }
+    to.join("tree")
+}
+
 /// Why the restored point is no state that the disk had.
 fn fault(pair: &Pair, point: &Point, noted: &[(u64, i64)]) -> Option<String> {
-    let to = pair.place.path().join(format!("restored-{}", point.point));
-    let at = format!("@{}", point.point);
-    let tree = pair.tree.to_str().unwrap();
-    let restored = ["restore", tree, "--at", &at, "--to", to.to_str().unwrap()];
-    pair.source.everwrite(restored).success();
-    let files = ["first", "second"].map(|name| number(&to.join("tree").join(name)));
+    let files = restored(pair, point);
+    let files = ["first", "second"].map(|name| number(&files.join(name)));
     let [Some(first), Some(second)] = files else {
         return Some(format!("torn: {files:?}"));
     };
@@ -191,6 +209,68 @@ fn points_under_load_are_states_that_the_disk_had() {
     assert_eq!(restored(&["--exact"]), ("fuzzy".to_owned(), fuzzy.point));
     let (kind, point) = restored(&[]);
     assert!(kind != "fuzzy" && point < fuzzy.point, "{kind} @{point}");
+}
+
+/// One number in so many is synced.
+const SYNCED: u64 = 1000;
+
+/// An fsync point has a number that was synced, and none that was written since.
+fn fsync_points_are_synced(test: &str, command: fn(&Pair) -> Command) {
+    let Some(pair) = witnessed(test, "") else {
+        return;
+    };
+    let writer = Writer::start_with(&pair, command(&pair), &[&SYNCED.to_string()]);
+    let named = wait_for("there are fsync points", DEADLINE, || {
+        let mut named = points(&pair);
+        named.retain(|point| point.kind == "fsync-point");
+        (named.len() > WANTED).then_some(named)
+    });
+    drop(writer);
+    let noted = noted(&pair);
+    for point in &named {
+        assert_eq!(fault(&pair, point, &noted), None, "{point:?}");
+        let files = ["first", "second"].map(|name| number(&restored(&pair, point).join(name)));
+        let synced = files[0].is_some_and(|number| number % SYNCED == 0);
+        assert!(synced && files[0] == files[1], "{files:?}: {point:?}");
+    }
+    println!(
+        "{} of {} points are fsync points",
+        named.len(),
+        points(&pair).len()
+    );
+}
+
+#[test]
+fn fsync_points_of_a_program_with_the_shim() {
+    fsync_points_are_synced("fsync_points_of_a_program_with_the_shim", shimmed);
+}
+
+/// One that syncs what it wrote and goes on with something else: the point has its name, and only once.
+#[test]
+fn the_point_after_a_sync_is_one() {
+    let Some(pair) = witnessed("the_point_after_a_sync_is_one", "") else {
+        return;
+    };
+    let script = "import os; f = os.open('a', os.O_RDWR | os.O_CREAT); os.write(f, b'1'); os.fsync(f); open(0).read()";
+    let mut program = shimmed(&pair);
+    program
+        .args(["-c", script])
+        .current_dir(&pair.tree)
+        .stdin(Stdio::piped());
+    let mut program = program.spawn().unwrap();
+    let named = || {
+        let mut named = points(&pair);
+        named.retain(|point| point.kind == "fsync-point");
+        named
+    };
+    wait_for("an fsync point", DEADLINE, || {
+        (!named().is_empty()).then_some(())
+    });
+    drop(program.stdin.take());
+    assert!(program.wait().is_ok());
+    pair.run("echo b > b");
+    pair.assert_mirrored();
+    assert_eq!(named().len(), 1, "{:#?}", points(&pair));
 }
 
 /// Who has no shim can't be made to wait. It is said who it was.

@@ -146,7 +146,8 @@ pub enum What {
         /// The file.
         file: Inode,
     },
-    /// A program asked for durability of the file: a good place for a cut.
+    /// The program asked for durability of the file, and is not known to have written anything since: a good
+    /// place for a cut.
     Sync {
         /// The file.
         file: Inode,

@@ -120,12 +120,15 @@ impl Lane {
         let (namespaced, token, origin) = (self.namespaced, self.token, self.origin);
         let lives = |thread| namespaced || process::thread_exists(thread);
         let syncs = &mut self.syncs;
-        let tell = &mut |what: What| {
-            syncs.note(&what);
-            merge.add(origin, now, mappings.translate(token, what));
+        let tell = &mut |what: What| match what {
+            What::Sync { .. } => syncs.note(&what),
+            what => merge.add(origin, now, mappings.translate(token, what)),
         };
         let before = self.reader.taken();
         self.reader.visit(&self.segment, visit, now, &lives, tell);
+        if let Some(file) = self.reader.is_synced() {
+            merge.add(origin, now, What::Sync { file });
+        }
         let taken = self.reader.taken() - before;
         if taken > 0 {
             self.active_at = now;

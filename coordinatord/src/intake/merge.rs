@@ -34,6 +34,8 @@ pub(crate) struct Merge {
     names: Vec<Hint>,
     known_names: HashSet<What>,
     directories: HashMap<Inode, (OriginId, Instant)>,
+    /// Programs that asked for durability and have written nothing since.
+    synced: HashMap<OriginId, (Inode, Instant)>,
     everything: Option<(OriginId, Instant)>,
     everything_sent: Option<Instant>,
     losses: u64,
@@ -48,7 +50,6 @@ struct Dirt {
     whole: bool,
     attributes: bool,
     unmapped: bool,
-    sync: bool,
     flush: bool,
 }
 
@@ -63,6 +64,7 @@ impl Merge {
             names: Vec::new(),
             known_names: HashSet::new(),
             directories: HashMap::new(),
+            synced: HashMap::new(),
             everything: None,
             everything_sent: None,
             losses: 0,
@@ -71,6 +73,9 @@ impl Merge {
 
     /// Adds what was drained at `at`.
     pub(crate) fn add(&mut self, origin: OriginId, at: Instant, what: What) {
+        if !self.synced.is_empty() && self.is_written(origin, &what) {
+            self.synced.remove(&origin);
+        }
         match what {
             What::Write { .. }
                 if self.source == Source::Kernel && self.writes.len() < WRITES_MAX =>
@@ -110,7 +115,7 @@ impl Merge {
             }
             What::Unmapped { file, birth } => self.dirt((origin, file, birth), at).unmapped = true,
             What::Flush { file } => self.dirt((origin, file, 0), at).flush = true,
-            What::Sync { file } => self.dirt((origin, file, 0), at).sync = true,
+            What::Sync { file } => drop(self.synced.insert(origin, (file, at))),
             What::Names { directory } => self.add_directory(origin, at, directory),
             What::Name { .. } | What::Rename { .. } => {
                 self.add_name(self.hint(origin, at, what));
@@ -120,6 +125,20 @@ impl Merge {
         if self.files.len() > FILES_MAX || self.directories.len() > NAMES_MAX {
             self.overflow(origin, at);
         }
+        if self.synced.len() > FILES_MAX {
+            self.synced.clear();
+        }
+    }
+
+    /// Did the program write this by a call? What it stored into a mapping is another matter.
+    fn is_written(&self, origin: OriginId, what: &What) -> bool {
+        let (What::Write { file, .. } | What::Append { file, .. } | What::Whole { file, .. }) =
+            *what
+        else {
+            return false;
+        };
+        let dirt = self.files.get(&(origin, file, 0));
+        !dirt.is_some_and(|dirt| dirt.flush)
     }
 
     /// Is there anything that a barrier has to wait for?
@@ -128,6 +147,7 @@ impl Merge {
             && self.writes.is_empty()
             && self.names.is_empty()
             && self.directories.is_empty()
+            && self.synced.is_empty()
             && self.everything.is_none()
     }
 
@@ -141,12 +161,13 @@ impl Merge {
         let precise = !(self.files.is_empty()
             && self.writes.is_empty()
             && self.names.is_empty()
-            && self.directories.is_empty());
+            && self.directories.is_empty()
+            && self.synced.is_empty());
         precise || (self.everything.is_some() && self.everything_is_due(now))
     }
 
     /// Takes what is due. Names come in the order in which they were drained, then content, then
-    /// the asking for durability that may cover it.
+    /// who asked for durability after all that.
     pub(crate) fn take(&mut self, now: Instant) -> Vec<Hint> {
         self.known_names.clear();
         self.ranges = 0;
@@ -155,12 +176,13 @@ impl Merge {
             hints.push(self.hint(origin, at, What::Names { directory }));
         }
         hints.append(&mut self.writes);
-        let mut syncs = Vec::new();
         for ((origin, file, birth), dirt) in std::mem::take(&mut self.files) {
             let hint = |what| self.hint(origin, dirt.at, what);
-            dirt.put(file, birth, hint, &mut hints, &mut syncs);
+            dirt.put(file, birth, hint, &mut hints);
         }
-        hints.append(&mut syncs);
+        for (origin, (file, at)) in std::mem::take(&mut self.synced) {
+            hints.push(self.hint(origin, at, What::Sync { file }));
+        }
         if self.everything_is_due(now)
             && let Some((origin, at)) = self.everything.take()
         {
@@ -300,20 +322,12 @@ impl Dirt {
             whole: false,
             attributes: false,
             unmapped: false,
-            sync: false,
             flush: false,
         }
     }
 
     /// The hints that say all this. "Whole" says more than any range or growth.
-    fn put(
-        &self,
-        file: Inode,
-        birth: u64,
-        hint: impl Fn(What) -> Hint,
-        hints: &mut Vec<Hint>,
-        syncs: &mut Vec<Hint>,
-    ) {
+    fn put(&self, file: Inode, birth: u64, hint: impl Fn(What) -> Hint, hints: &mut Vec<Hint>) {
         hints.extend(self.flush.then(|| hint(What::Flush { file })));
         if self.whole {
             hints.push(hint(What::Whole { file, birth }));
@@ -343,7 +357,6 @@ impl Dirt {
             })
         }));
         hints.extend(self.unmapped.then(|| hint(What::Unmapped { file, birth })));
-        syncs.extend(self.sync.then(|| hint(What::Sync { file })));
     }
 }
 

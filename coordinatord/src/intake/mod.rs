@@ -42,6 +42,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod unheard;
+mod unsynced;
 
 use std::io;
 use std::path::Path;

@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
+use everwrite_protocol::local::Inode;
 use everwrite_protocol::local::segment::{
     DONE, FREE, HULLS, INTENT, MESSAGE_SLOTS, MessageSlot, Messages, RANGE_SLOTS, RangeSlot,
     SHARDS, Segment, Shard, TAKEN, operation,
@@ -23,6 +24,7 @@ use everwrite_protocol::local::segment::{
 use super::dues::Dues;
 use super::hint::What;
 use super::slots::{self, RangeFields};
+use super::unsynced::Unsynced;
 
 /// How long a call may be under way before it is told as if it had ended.
 const INTENT_PATIENCE: Duration = Duration::from_millis(20);
@@ -55,12 +57,17 @@ pub(super) struct SegmentReader {
     hulls: Box<[u32; HULLS]>,
     /// Hints taken.
     taken: u64,
+    unsynced: Unsynced,
+    /// Number of this visit.
+    number: u64,
 }
 
 /// An INTENT that has been seen.
 #[derive(Debug)]
 struct Waiting {
     control: u64,
+    /// Number of the visit that saw it first.
+    first: u64,
     seen: Option<RangeFields>,
     again: Instant,
     patience: Duration,
@@ -82,6 +89,8 @@ impl SegmentReader {
             dues: Dues::default(),
             hulls: Box::new([0; HULLS]),
             taken: 0,
+            unsynced: Unsynced::default(),
+            number: 0,
         }
     }
 
@@ -96,6 +105,7 @@ impl SegmentReader {
         tell: &mut dyn FnMut(What),
     ) -> bool {
         let before = self.taken;
+        self.number = self.unsynced.visit();
         let mut errand = Errand {
             visit,
             now,
@@ -117,6 +127,12 @@ impl SegmentReader {
     /// Hints taken so far.
     pub(super) fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// The file of a call for durability that was told in the last visit, if nothing is known to have been
+    /// written after it.
+    pub(super) fn is_synced(&self) -> Option<Inode> {
+        self.unsynced.is_synced()
     }
 
     /// Has nothing ever been announced?
@@ -175,8 +191,10 @@ impl SegmentReader {
         match control & 3 {
             DONE => match take(&slot.control, control, || RangeFields::copy(slot)) {
                 Some(fields) => {
-                    self.waiting.remove(&key);
-                    self.range_done(fields, errand);
+                    let seen = self.waiting.remove(&key);
+                    let seen = seen.filter(|seen| seen.control >> 2 == control >> 2);
+                    let first = seen.map_or(self.number, |seen| seen.first);
+                    self.range_done(fields, first, errand);
                     next_lap(control) >> 2 <= lap
                 }
                 // Its thread took it back to add to it.
@@ -233,8 +251,14 @@ impl SegmentReader {
         }
     }
 
-    fn range_done(&mut self, fields: RangeFields, errand: &mut Errand<'_>) {
+    /// What was announced, `first` seen in that visit, has happened.
+    fn range_done(&mut self, fields: RangeFields, first: u64, errand: &mut Errand<'_>) {
         self.taken += 1;
+        match fields.operation {
+            operation::SYNC => self.unsynced.synced(fields.thread, first, fields.file),
+            _ if fields.is_content() => self.unsynced.wrote(fields.thread),
+            _ => {}
+        }
         let is_run = fields.operation == operation::RUN;
         match fields.what() {
             // A run that names no chain could never be proved.
@@ -250,6 +274,9 @@ impl SegmentReader {
     }
 
     fn range_intent(&mut self, fields: RangeFields, gone: bool, errand: &mut Errand<'_>) {
+        if fields.is_content() {
+            self.unsynced.wrote(fields.thread);
+        }
         match fields.what() {
             // Asked for, not had; or about to be told for good.
             None | Some(What::Sync { .. }) => {}
@@ -281,7 +308,7 @@ impl SegmentReader {
         seen: Option<RangeFields>,
         errand: &Errand<'_>,
     ) -> bool {
-        let first = || Waiting::new(control, seen, errand.now);
+        let first = || Waiting::new(control, seen, self.number, errand.now);
         let waiting = self.waiting.entry(key).or_insert_with(first);
         if waiting.control != control {
             *waiting = first();
@@ -311,6 +338,7 @@ impl SegmentReader {
                 flags |= hull.flags.swap(0, AcqRel);
                 *ever |= flags;
                 self.taken += 1;
+                self.unsynced.wrote_anybody();
             }
             if errand.visit == Visit::Last {
                 flags |= *ever;
@@ -323,6 +351,7 @@ impl SegmentReader {
         let flag = &segment.header.all_dirty;
         if flag.load(Acquire) != 0 && flag.swap(0, AcqRel) != 0 {
             self.dues.add_everything();
+            self.unsynced.wrote_anybody();
             self.taken += 1;
             (errand.tell)(What::Everything);
         }
@@ -342,9 +371,10 @@ impl Errand<'_> {
 }
 
 impl Waiting {
-    fn new(control: u64, seen: Option<RangeFields>, now: Instant) -> Self {
+    fn new(control: u64, seen: Option<RangeFields>, first: u64, now: Instant) -> Self {
         Self {
             control,
+            first,
             seen,
             again: now + INTENT_PATIENCE,
             patience: INTENT_PATIENCE,

@@ -20,6 +20,8 @@ pub(super) struct RangeFields {
     pub(super) length: u64,
     pub(super) operation: u32,
     pub(super) chain: u64,
+    /// Who announced it.
+    pub(super) thread: u32,
 }
 
 impl RangeFields {
@@ -34,6 +36,7 @@ impl RangeFields {
             length: slot.length.load(Relaxed),
             operation: slot.operation.load(Relaxed),
             chain: slot.chain.load(Relaxed),
+            thread: slot.thread.load(Relaxed),
         }
     }
 
@@ -74,6 +77,14 @@ impl RangeFields {
             operation::UNMAP => Some(What::Unmapped { file, birth }),
             _ => Some(self.whole()),
         }
+    }
+
+    /// Does it say that content changed?
+    pub(super) fn is_content(&self) -> bool {
+        matches!(
+            self.what(),
+            Some(What::Write { .. } | What::Append { .. } | What::Whole { .. })
+        )
     }
 
     /// The file and its birth.

@@ -80,6 +80,7 @@ impl Pipeline {
                 scan.excused |= hint.tells_of_loss();
             }
         }
+        self.cutting.take_hints(hints);
         let news = self.state.recent.may_know(hints);
         let news = news.then(|| self.state.recent.news(hints));
         let hints = news.as_deref().unwrap_or(hints);

@@ -413,6 +413,8 @@ fn whats(event: &Event, file: Inode, tells_of_stores: bool) -> Vec<What> {
     let whole = What::Whole { file, birth };
     let flush = What::Flush { file };
     let mut whats = Vec::new();
+    // First: what comes with it was not written by a call.
+    whats.extend((event.mapped || event.pending).then_some(flush));
     match event.change {
         Change::Written { offset, length } | Change::Stored { offset, length } => {
             whats.push(What::Write {
@@ -434,7 +436,6 @@ fn whats(event: &Event, file: Inode, tells_of_stores: bool) -> Vec<What> {
         // Nothing is changed that pages would have to be cleaned for.
         Change::Untold | Change::Synced => return Vec::new(),
     }
-    whats.extend((event.mapped || event.pending).then_some(flush));
     whats
 }
 
@@ -487,7 +488,7 @@ mod tests {
             std::slice::from_ref(&write)
         );
         let flush = What::Flush { file: FILE };
-        assert_eq!(whats(&event(change, true), FILE, true), [write, flush]);
+        assert_eq!(whats(&event(change, true), FILE, true), [flush, write]);
     }
 
     #[test]
@@ -526,13 +527,13 @@ mod tests {
             file: FILE,
             birth: 0,
         };
-        assert_eq!(whats(&touched, FILE, true), [whole, flush.clone()]);
+        assert_eq!(whats(&touched, FILE, true), [flush.clone(), whole]);
         let mapped = What::Mapped {
             file: FILE,
             birth: 0,
             offset: 0,
             length: u64::MAX,
         };
-        assert_eq!(whats(&touched, FILE, false), [mapped, flush]);
+        assert_eq!(whats(&touched, FILE, false), [flush, mapped]);
     }
 }

@@ -39,11 +39,11 @@ fn merged(list: impl IntoIterator<Item = What>) -> Vec<What> {
 fn names_come_first_and_durability_last() {
     let (file, birth) = (file(1), 0);
     let said = merged([
-        What::Sync { file },
         write(1, 0, 4),
         What::Attributes { file, birth },
         name(9, 1),
         write(1, 4, 4),
+        What::Sync { file },
         What::Everything,
         name(9, 1),
     ]);
@@ -55,6 +55,17 @@ fn names_come_first_and_durability_last() {
         What::Everything,
     ];
     assert_eq!(said, expected);
+}
+
+#[test]
+fn who_writes_again_is_not_synced() {
+    let (file, birth) = (file(1), 0);
+    let synced = |list: &[What]| merged(list.to_vec()).contains(&What::Sync { file });
+    let sync = What::Sync { file };
+    assert!(!synced(&[sync.clone(), write(2, 0, 4)]));
+    assert!(synced(&[sync.clone(), What::Attributes { file, birth }]));
+    let store = What::Whole { file, birth };
+    assert!(synced(&[sync, What::Flush { file }, store]), "no call");
 }
 
 #[test]

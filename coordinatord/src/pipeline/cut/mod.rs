@@ -20,6 +20,7 @@
 //! ```
 
 mod figures;
+mod fsync;
 mod pace;
 
 use std::time::{Duration, Instant};
@@ -32,11 +33,12 @@ use everwrite_protocol::wire::{Cut, CutKind};
 pub use pace::CutSettings;
 
 use figures::Figures;
+use fsync::FsyncPoints;
 use pace::{Attempt, CutPace};
 
 use super::{Pipeline, Request};
 use crate::clock::{self, wall_clock};
-use crate::intake::{Hold, Source};
+use crate::intake::{Hint, Hold, Source};
 use crate::reconcile::RootVerdict;
 use crate::round::{Effort, Outcome};
 
@@ -48,6 +50,8 @@ const PROOF_TIME: Duration = Duration::from_millis(20);
 const CHECKPOINT_RETRIES: u32 = 3;
 /// Rounds of one attempt.
 const ROUNDS_MAX: u32 = 4;
+/// An attempt waits so long at most for programs to make durable what they have begun to write.
+const FSYNC_PATIENCE: Duration = Duration::from_millis(10);
 
 /// How an attempt stands.
 #[derive(Default)]
@@ -86,11 +90,8 @@ impl Worth {
         }
     }
 
-    fn consistent(at: Timestamp) -> Self {
-        Self {
-            kind: CutKind::CrashConsistent,
-            at: Some(at),
-        }
+    fn consistent(kind: CutKind, at: Timestamp) -> Self {
+        Self { kind, at: Some(at) }
     }
 }
 
@@ -103,6 +104,7 @@ pub(super) struct Cutting {
     asked: u64,
     /// Attempts in vain for the checkpoint that is waited for.
     in_vain: u32,
+    fsync_points: FsyncPoints,
     figures: Figures,
 }
 
@@ -114,7 +116,38 @@ impl Cutting {
             phase: Phase::Idle,
             asked: 0,
             in_vain: 0,
+            fsync_points: FsyncPoints::default(),
             figures: Figures::default(),
+        }
+    }
+
+    /// Hints have come.
+    pub(super) fn take_hints(&mut self, hints: &[Hint]) {
+        self.fsync_points.take(hints, clock::now());
+    }
+
+    /// When the next attempt may be made: best where programs have made durable what they wrote.
+    fn due(&self, now: Instant) -> Instant {
+        let due = self.pace.due(now);
+        let patient = due + FSYNC_PATIENCE;
+        if now < patient && self.fsync_points.is_between(now) {
+            return patient;
+        }
+        due
+    }
+
+    /// Is there something to be proved, or to be named, though nothing is to be sent?
+    fn wants_point(&self, now: Instant) -> bool {
+        self.pace.is_unproven() || self.fsync_points.is_one(now)
+    }
+
+    /// What a point is called that was proved.
+    fn name_point(&mut self) -> CutKind {
+        let is_one = self.fsync_points.is_one(clock::now());
+        self.fsync_points.made();
+        match is_one {
+            true => CutKind::FsyncPoint,
+            false => CutKind::CrashConsistent,
         }
     }
 
@@ -152,13 +185,13 @@ impl Cutting {
 impl Pipeline {
     /// When an attempt is due for what was sent already.
     pub(super) fn closing_cut_due(&self, now: Instant) -> Option<Instant> {
-        let pace = &self.cutting.pace;
-        (pace.is_unproven() && self.may_prove().is_ok()).then(|| pace.due(now))
+        let wanted = self.cutting.wants_point(now) && self.may_prove().is_ok();
+        wanted.then(|| self.cutting.due(now))
     }
 
     /// Is an attempt to be made with the next batch, or for a checkpoint at once?
     pub(super) fn is_cut_due(&self, now: Instant) -> bool {
-        let due = self.awaits_checkpoint() || self.cutting.pace.due(now) <= now;
+        let due = self.awaits_checkpoint() || self.cutting.due(now) <= now;
         due && self.may_prove().is_ok()
     }
 
@@ -235,7 +268,8 @@ impl Pipeline {
     fn round_to_prove(&mut self, effort: Effort, hold: Option<Hold>, until: Instant) {
         let batch = self.round(effort).filter(|outcome| outcome.batch.is_some());
         let batch = batch.map(|outcome| (outcome, clock::now()));
-        if batch.is_none() && !self.cutting.pace.is_unproven() && !self.wants_checkpoint() {
+        let wanted = self.cutting.wants_point(clock::now()) || self.wants_checkpoint();
+        if batch.is_none() && !wanted {
             return;
         }
         self.prove(Proof {
@@ -322,7 +356,7 @@ impl Pipeline {
     fn end_cut(&mut self, proof: Proof, why: Option<String>) {
         let proven = why.is_none();
         let worth = match why {
-            None => Worth::consistent(proof.at),
+            None => Worth::consistent(self.cutting.name_point(), proof.at),
             Some(why) => Worth::fuzzy(why),
         };
         self.tried(proof.hold, proven);

@@ -42,7 +42,6 @@ pub(crate) const SPLICE: u16 = 76;
 pub(crate) const NEWFSTATAT: u16 = 79;
 pub(crate) const FSYNC: u16 = 82;
 pub(crate) const FDATASYNC: u16 = 83;
-pub(crate) const SYNC_FILE_RANGE: u16 = 84;
 pub(crate) const UTIMENSAT: u16 = 88;
 pub(crate) const EXIT_GROUP: u16 = 94;
 pub(crate) const UNSHARE: u16 = 97;

@@ -59,7 +59,6 @@ pub(crate) const FCHMODAT: u16 = 268;
 pub(crate) const PPOLL: u16 = 271;
 pub(crate) const UNSHARE: u16 = 272;
 pub(crate) const SPLICE: u16 = 275;
-pub(crate) const SYNC_FILE_RANGE: u16 = 277;
 pub(crate) const UTIMENSAT: u16 = 280;
 pub(crate) const FALLOCATE: u16 = 285;
 pub(crate) const DUP3: u16 = 292;
