@@ -53,10 +53,10 @@ impl FsyncPoints {
         let mapped: HashSet<_> = hints.iter().filter_map(flushed).collect();
         for hint in hints.iter().filter(|hint| hint.origin != OriginId::SCAN) {
             match hint.what {
-                What::Write { file, .. } | What::Append { file, .. } | What::Whole { file, .. } => {
-                    if !mapped.contains(&file) {
-                        self.wrote(hint.origin, now);
-                    }
+                What::Write { file, .. } | What::Append { file, .. } | What::Whole { file, .. }
+                    if !mapped.contains(&file) =>
+                {
+                    self.wrote(hint.origin, now);
                 }
                 What::Sync { .. } | What::Rename { .. } => self.synced(hint.origin),
                 _ => {}
