@@ -9,19 +9,32 @@
 
 mod support;
 
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use support::child::{self, Checker, Random, SEED, setting};
+use support::child::{self, Checker, Manner, Random, SEED, setting};
 use support::disk::{Event, Image, after_power_loss};
-use support::place::{Place, apart, run};
+use support::place::{DISK_BYTES, Place, apart, run};
+use support::plain::Plain;
 
-/// How many times the power goes, as far as there is time for it; by this variable, so many in any case.
+/// How many times the power goes; another number by this variable.
 const LOSSES: (&str, u64) = ("EVERWRITE_POWER_LOSSES", 1000);
-const TIME: Duration = Duration::from_secs(18);
-/// Disks at once: one waits more than it works.
+/// So long may that take on any machine, as long as nobody says how many.
+const PATIENCE: Duration = Duration::from_secs(400);
+/// Disks at once: one waits as much as it works.
 const WORKERS: u64 = 4;
 /// Instants of one run.
-const INSTANTS: u64 = 20;
+const INSTANTS: u64 = 40;
+/// Of so many instants of a run, one is followed by another loss, while the store recovers.
+const RECOVERIES: u64 = 12;
+/// Instants of one recovery.
+const INSTANTS_OF_RECOVERY: u64 = 4;
+/// With so many batches a store has become slow to look at: another one begins, on another disk.
+const BATCHES_MAX: u64 = 250;
+/// Only this disk is looked at, which an earlier run has kept.
+const DISK: &str = "EVERWRITE_TEST_DISK";
 const NAME: &str = "nothing_acknowledged_is_lost_by_a_forgetful_disk";
 
 /// Not a test of its own.
@@ -35,84 +48,232 @@ fn nothing_acknowledged_is_lost_by_a_forgetful_disk() {
     apart(NAME, power_goes);
 }
 
+fn power_goes() {
+    if let Some(kept) = std::env::var_os(DISK) {
+        let image = Image::load(&File::open(kept).unwrap()).unwrap();
+        return Worker::new(&Count::new(), Random(setting(SEED))).check_copy(&image, 0);
+    }
+    let (count, seed) = (Count::new(), setting(SEED));
+    std::thread::scope(|scope| {
+        for worker in 0..WORKERS {
+            let count = &count;
+            let random = Random(seed * WORKERS + worker);
+            scope.spawn(move || Worker::new(count, random).work());
+        }
+    });
+    let [losses, kills, batches] = [&count.losses, &count.kills, &count.batches].map(count_of);
+    println!("{losses} losses of power, {kills} kills, {batches} batches");
+    assert!(
+        losses >= count.wanted,
+        "{losses} losses of {} in {PATIENCE:?}",
+        count.wanted
+    );
+}
+
+fn count_of(count: &AtomicU64) -> u64 {
+    count.load(Relaxed)
+}
+
+/// What has happened so far, to all disks.
+struct Count {
+    wanted: u64,
+    until: Option<Instant>,
+    losses: AtomicU64,
+    kills: AtomicU64,
+    batches: AtomicU64,
+}
+
+impl Count {
+    fn new() -> Self {
+        let usual = std::env::var_os(LOSSES.0).is_none();
+        Self {
+            wanted: setting(LOSSES),
+            until: usual.then(|| Instant::now() + PATIENCE),
+            losses: AtomicU64::new(0),
+            kills: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+        }
+    }
+
+    fn goes_on(&self) -> bool {
+        let in_time = self.until.is_none_or(|until| Instant::now() < until);
+        in_time && count_of(&self.losses) < self.wanted
+    }
+}
+
 /// A disk, and the last batch that is stored on it.
 struct Known {
     image: Image,
     stored: u64,
 }
 
-fn power_goes() {
-    let (losses, seed) = (setting(LOSSES), setting(SEED));
-    std::thread::scope(|scope| {
-        for worker in 0..WORKERS {
-            let random = Random(seed * WORKERS + worker);
-            scope.spawn(move || lose_power(losses.div_ceil(WORKERS), random));
-        }
-    });
+struct Worker<'c> {
+    count: &'c Count,
+    random: Random,
+    /// Where everything that happens is remembered.
+    place: Place,
+    /// Where what is left is looked at.
+    plain: Plain,
+    manner: Manner,
+    checker: Checker,
 }
 
-fn lose_power(losses: u64, mut random: Random) {
-    let place = Place::new().unwrap();
-    let image = place.formatted().unwrap();
-    let mut start = Known { image, stored: 0 };
-    let (mut done, mut checker) = (0, Checker::new());
-    let until = std::env::var_os(LOSSES.0).is_none();
-    let until = until.then(|| Instant::now() + TIME);
-    let in_time = || until.is_none_or(|until| Instant::now() < until);
-    while done < losses && in_time() {
-        let instants = INSTANTS.min(losses - done);
-        let (next, happened) = a_run(&place, start, instants, &mut checker, &mut random, in_time);
-        start = next;
-        done += happened;
+impl<'c> Worker<'c> {
+    fn new(count: &'c Count, random: Random) -> Self {
+        let manner = Manner::of_environment();
+        Self {
+            count,
+            random,
+            place: Place::new().unwrap(),
+            plain: Plain::new().unwrap(),
+            manner,
+            checker: Checker::new(manner.content),
+        }
     }
-    println!("{done} losses of power, {} batches", checker.batches());
-}
 
-/// One child on one disk, and power lost at so many instants of it; gives the disk after the last, and how many
-/// they were.
-fn a_run(
-    place: &Place,
-    before: Known,
-    instants: u64,
-    checker: &mut Checker,
-    random: &mut Random,
-    in_time: impl Fn() -> bool,
-) -> (Known, u64) {
-    let told = place.disk.clone();
-    let tell = move |batch| {
-        if batch > 0 {
-            told.stored(batch);
+    fn work(&mut self) {
+        let formatted = self.place.formatted().unwrap();
+        while self.count.goes_on() {
+            self.manner.content = self.random.below(1 << 20);
+            self.checker = Checker::new(self.manner.content);
+            let image = formatted.clone();
+            let mut known = Known { image, stored: 0 };
+            while self.count.goes_on() && known.stored < BATCHES_MAX {
+                known = self.a_run(known);
+            }
+            self.count.batches.fetch_add(known.stored, Relaxed);
         }
-    };
-    let events = place.on(before.image.clone(), |mount| {
-        // Killed, and started again with the power on: what it found then it says is stored, and has to keep.
-        for _ in 0..=random.below(4) {
-            child::run_and_kill(mount, random, tell.clone());
+    }
+
+    /// Children on one disk, and power lost at many instants of that; gives the disk after the last.
+    fn a_run(&mut self, before: Known) -> Known {
+        // Now and then much is written that nobody has asked to be kept.
+        self.manner.settles = [1, 8, 8, 100][self.random.below(4) as usize];
+        let events = self.children(&before);
+        for _ in 1..INSTANTS {
+            if !self.count.goes_on() {
+                return before;
+            }
+            let (image, acknowledged) = self.lose(&before, &events);
+            if self.random.below(RECOVERIES) == 0 {
+                self.lose_while_recovering(image, acknowledged);
+            } else {
+                self.check_copy(&image, acknowledged);
+            }
         }
-        place.disk.take_events()
-    });
-    let events = events.unwrap();
-    assert!(events.iter().any(|event| matches!(event, Event::Flush)));
-    for done in 1..=instants {
-        let (image, told) = lose_at_random(&before.image, &events, random);
+        let (image, acknowledged) = self.lose(&before, &events);
+        self.recovered(image, acknowledged)
+    }
+
+    /// Killed, and started again with the power on: what one found then it says is stored, and has to keep.
+    fn children(&mut self, before: &Known) -> Vec<Event> {
+        let Self {
+            place,
+            random,
+            manner,
+            ..
+        } = self;
+        let kills = 1 + random.below(4);
+        let events = place.on(before.image.clone(), |mount| {
+            for _ in 0..kills {
+                let told = place.disk.clone();
+                let tell = move |batch| {
+                    if batch > 0 {
+                        told.stored(batch);
+                    }
+                };
+                child::run_and_kill(mount, *manner, random, tell);
+            }
+            place.disk.take_events()
+        });
+        self.count.kills.fetch_add(kills, Relaxed);
+        let events = events.unwrap();
+        assert!(events.iter().any(|event| matches!(event, Event::Flush)));
+        events
+    }
+
+    /// Some instant; gives what the disk has then, and what was acknowledged.
+    fn lose(&mut self, before: &Known, events: &[Event]) -> (Image, u64) {
+        let at = instant(events, &mut self.random);
+        let (image, told) = after_power_loss(&before.image, events, at, &mut self.random);
         let acknowledged = told.max(before.stored);
-        if done == instants || !in_time() {
-            return (recovered(place, image, acknowledged, checker, random), done);
-        }
-        if random.below(5) == 0 {
-            lose_again(place, image, acknowledged, checker, random);
-        } else {
-            check_copy(place, image, acknowledged, checker, random);
+        println!(
+            "{at} of {} events, {acknowledged} acknowledged",
+            events.len()
+        );
+        self.count.losses.fetch_add(1, Relaxed);
+        (image, acknowledged)
+    }
+
+    /// The store is recovered on the disk, and power is lost in the middle of that: the file system's recovery,
+    /// the store's, or what it applies then.
+    fn lose_while_recovering(&mut self, image: Image, acknowledged: u64) {
+        let before = Known {
+            image,
+            stored: acknowledged,
+        };
+        self.check_in_place(&before.image, acknowledged);
+        let recovery = self.place.disk.take_events();
+        for _ in 0..INSTANTS_OF_RECOVERY {
+            let (again, acknowledged) = self.lose(&before, &recovery);
+            self.check_copy(&again, acknowledged);
         }
     }
-    (before, 0)
+
+    /// On the disk itself, which is the next run's.
+    fn recovered(&mut self, image: Image, acknowledged: u64) -> Known {
+        let stored = self.check_in_place(&image, acknowledged);
+        let image = self.place.disk.image();
+        Known { image, stored }
+    }
+
+    fn check_in_place(&mut self, image: &Image, acknowledged: u64) -> u64 {
+        let Self {
+            place,
+            checker,
+            random,
+            manner,
+            ..
+        } = self;
+        judged(image, *manner, || {
+            let checked = place.on(image.clone(), |mount| {
+                checker.check(mount, acknowledged, random)
+            });
+            checked.unwrap()
+        })
+    }
+
+    /// Opening a store writes and syncs much: that is done on a copy in memory.
+    fn check_copy(&mut self, image: &Image, acknowledged: u64) {
+        let copy = support::scratch();
+        let to = copy.path().display().to_string();
+        judged(image, self.manner, || {
+            let copied = self.plain.on(image, |mount| {
+                run("cp", &["-a", &format!("{}/.", mount.display()), &to])
+            });
+            copied.unwrap().unwrap();
+            let random = &mut self.random;
+            self.checker.check(copy.path(), acknowledged, random);
+        });
+    }
 }
 
-fn lose_at_random(before: &Image, events: &[Event], random: &mut Random) -> (Image, u64) {
-    let at = instant(events, random);
-    let (image, told) = after_power_loss(before, events, at, random);
-    println!("{at} of {} events, {told} acknowledged", events.len());
-    (image, told)
+/// If that fails, the disk is kept.
+fn judged<T>(image: &Image, manner: Manner, check: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|why| {
+        let (_, kept) = tempfile::Builder::new()
+            .prefix("everwrite-disk-")
+            .tempfile()
+            .and_then(|file| {
+                file.as_file().set_len(DISK_BYTES)?;
+                image.save(file.as_file())?;
+                Ok(file.keep()?)
+            })
+            .unwrap();
+        let (kept, content) = (kept.display(), manner.content);
+        eprintln!("this disk again: {DISK}={kept} EVERWRITE_TEST_CONTENT={content}");
+        resume_unwind(why)
+    })
 }
 
 /// Any; or right after somebody was told that something is stored, often what a restart has found.
@@ -123,53 +284,4 @@ fn instant(events: &[Event], random: &mut Random) -> usize {
         return random.below(events.len() as u64 + 1) as usize;
     }
     told[random.below(told.len() as u64) as usize]
-}
-
-/// The store is recovered on the disk, and power is lost in the middle of that: the file system's recovery, the
-/// store's, or what it applies then.
-fn lose_again(
-    place: &Place,
-    image: Image,
-    acknowledged: u64,
-    checker: &mut Checker,
-    random: &mut Random,
-) {
-    let recovery = place.on(image.clone(), |mount| {
-        checker.check(mount, acknowledged, random);
-        place.disk.take_events()
-    });
-    let (again, _) = lose_at_random(&image, &recovery.unwrap(), random);
-    check_copy(place, again, acknowledged, checker, random);
-}
-
-/// Opening a store writes and syncs much: that is done on a copy in memory, which takes a tenth of the
-/// time.
-fn check_copy(
-    place: &Place,
-    image: Image,
-    acknowledged: u64,
-    checker: &mut Checker,
-    random: &mut Random,
-) {
-    let copy = support::scratch();
-    let to = copy.path().display().to_string();
-    let copied = place.on(image, |mount| {
-        run("cp", &["-a", &format!("{}/.", mount.display()), &to])
-    });
-    copied.unwrap().unwrap();
-    checker.check(copy.path(), acknowledged, random);
-}
-
-/// On the disk itself, which is the next run's.
-fn recovered(
-    place: &Place,
-    image: Image,
-    acknowledged: u64,
-    checker: &mut Checker,
-    random: &mut Random,
-) -> Known {
-    let checked = place.on(image, |mount| checker.check(mount, acknowledged, random));
-    let stored = checked.unwrap();
-    let image = place.disk.image();
-    Known { image, stored }
 }

@@ -19,7 +19,11 @@ use everwrite_receiver::pairing::{PairingCode, Registrar};
 use everwrite_receiver::store::StoreError;
 use everwrite_receiver::time_expression;
 use everwrite_receiver::transport::{Frame, read_frame, write_frame};
-use support::{SOURCE, catch_up, child::Batches, open, scratch, send};
+use support::{
+    SOURCE, catch_up,
+    child::{Batches, Manner},
+    open, scratch, send,
+};
 
 fn fuzz(name: (&str, u64), samples: &[Vec<u8>], target: impl Fn(&[u8])) {
     fuzzing::fuzz(env!("CARGO_MANIFEST_DIR"), name, samples, target);
@@ -150,7 +154,7 @@ fn the_list_of_peers() {
 /// A store that took and applied some batches.
 fn filled(directory: &Path) -> Layout {
     let store = open(directory);
-    let mut batches = Batches::new();
+    let mut batches = Batches::new(Manner::USUAL.content);
     for _ in 0..12 {
         let (sequence, batch) = batches.next();
         send(&store, sequence, &batch);

@@ -6,7 +6,7 @@
 
 mod support;
 
-use support::child::{self, Checker, ROUNDS, Random, SEED, setting};
+use support::child::{self, Checker, Manner, ROUNDS, Random, SEED, setting};
 use support::{SOURCE, scratch};
 
 /// Not a test of its own.
@@ -24,11 +24,12 @@ fn nothing_acknowledged_is_lost() {
         .join(SOURCE.to_string())
         .join("apply.lock");
     let (rounds, mut random) = (setting(ROUNDS), Random(setting(SEED)));
-    let mut checker = Checker::new();
+    let mut checker = Checker::new(Manner::USUAL.content);
     let mut in_between = 0;
     for round in 0..rounds {
         println!("round {round}");
-        let acknowledged = child::run_and_kill(directory.path(), &mut random, |_| {});
+        let acknowledged =
+            child::run_and_kill(directory.path(), Manner::USUAL, &mut random, |_| {});
         in_between += u64::from(std::fs::read(&lock).unwrap() == [1]);
         checker.check(directory.path(), acknowledged, &mut random);
     }

@@ -14,7 +14,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use support::child::{self, Checker, Random, SEED, setting};
+use support::child::{self, Checker, Manner, Random, SEED, setting};
 use support::{SOURCE, compare};
 
 const IMAGE_BYTES: u64 = 768 << 20;
@@ -104,11 +104,11 @@ fn power_goes() {
     std::fs::create_dir(&mount).unwrap();
     make_image(&image).unwrap();
     let (rounds, mut random) = (setting(ROUNDS), Random(setting(SEED)));
-    let mut checker = Checker::new();
+    let mut checker = Checker::new(Manner::USUAL.content);
     for round in 0..rounds {
         let acknowledged = {
             let mounted = Mounted::new(&image, &mount).unwrap();
-            let acknowledged = child::run_and_kill(mounted.0, &mut random, |_| {});
+            let acknowledged = child::run_and_kill(mounted.0, Manner::USUAL, &mut random, |_| {});
             run("cp", &["--sparse=always".as_ref(), &image, &after]);
             acknowledged
         };
@@ -125,7 +125,7 @@ fn power_goes() {
 fn a_mark_that_outlived_its_window_is_taken_away() {
     let directory = support::scratch();
     let store = support::open(directory.path());
-    let mut batches = child::Batches::new();
+    let mut batches = child::Batches::new(Manner::USUAL.content);
     for sequence in 1..=8 {
         support::send(&store, sequence, &batches.next().1);
     }

@@ -12,9 +12,12 @@ use everwrite_receiver::store::{Settings, SourceStore, StoreEvent};
 use super::generate::{Generator, Step};
 use super::model::{Model, Tree};
 pub(crate) use super::random::Random;
-use super::{Batch, LONG, SOURCE, catch_up, compare, open, send};
+use super::{Batch, LONG, SOURCE, catch_up, compare, open_with, send};
 
 const CHILD: &str = "EVERWRITE_TEST_STORE_TO_WRITE";
+/// What a [`Manner`] is in the child.
+const CONTENT: (&str, u64) = ("EVERWRITE_TEST_CONTENT", 0);
+const SETTLES: (&str, u64) = ("EVERWRITE_TEST_SETTLES", 8);
 /// How many times the child is killed; another number by this variable.
 pub(crate) const ROUNDS: (&str, u64) = ("EVERWRITE_TEST_KILLS", 25);
 /// Where the log's segments are closed: each run comes to several.
@@ -27,16 +30,41 @@ pub(crate) fn setting((variable, default): (&str, u64)) -> u64 {
     std::env::var(variable).map_or(default, |value| value.parse().expect("a number"))
 }
 
-/// Batches are the same in every run: numbers from numbers.
+/// What a child stores, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    /// Which batches.
+    pub(crate) content: u64,
+    /// After so many it waits until they are stored.
+    pub(crate) settles: u64,
+}
+
+impl Manner {
+    pub(crate) const USUAL: Self = Self {
+        content: CONTENT.1,
+        settles: SETTLES.1,
+    };
+
+    pub(crate) fn of_environment() -> Self {
+        Self {
+            content: setting(CONTENT),
+            settles: setting(SETTLES),
+        }
+    }
+}
+
+/// Batches are the same in every run of the same content: numbers from numbers.
 pub(crate) struct Batches {
+    content: u64,
     generator: Generator,
     model: Model,
     sequence: u64,
 }
 
 impl Batches {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(content: u64) -> Self {
         Self {
+            content,
             generator: Generator::default(),
             model: Model::default(),
             sequence: 0,
@@ -50,7 +78,7 @@ impl Batches {
 
     pub(crate) fn next(&mut self) -> (u64, Batch) {
         self.sequence += 1;
-        let mut random = Random(self.sequence);
+        let mut random = Random(self.sequence + (self.content << 32));
         let count = random.below(14);
         let step =
             |random: &mut Random| -> Step { std::array::from_fn(|_| random.below(65_536) as u16) };
@@ -58,6 +86,13 @@ impl Batches {
         let batch = self.generator.batch(&self.model, &steps);
         self.model.apply(&batch);
         (self.sequence, batch)
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        segment_bytes: setting(SEGMENT_BYTES),
+        ..Settings::default()
     }
 }
 
@@ -71,12 +106,9 @@ pub(crate) fn work() {
             tell(&format!("stored {}", sequence.0));
         }
     };
-    let settings = Settings {
-        segment_bytes: setting(SEGMENT_BYTES),
-        ..Settings::default()
-    };
-    let store = SourceStore::open_with(settings, Path::new(&directory), SOURCE, events).unwrap();
-    let mut batches = Batches::new();
+    let store = SourceStore::open_with(settings(), Path::new(&directory), SOURCE, events).unwrap();
+    let manner = Manner::of_environment();
+    let mut batches = Batches::new(manner.content);
     let stored = store.stored().0;
     while batches.sequence < stored {
         batches.next();
@@ -90,7 +122,7 @@ pub(crate) fn work() {
         loop {
             let (sequence, batch) = batches.next();
             send(&store, sequence, &batch);
-            if sequence % 8 == 0 {
+            if sequence % manner.settles == 0 {
                 store.settle(LONG);
             }
         }
@@ -105,10 +137,12 @@ fn tell(line: &str) {
     }
 }
 
-fn spawn(directory: &Path) -> Child {
+fn spawn(directory: &Path, manner: Manner) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["child", "--exact", "--nocapture", "--test-threads=1"])
         .env(CHILD, directory)
+        .env(CONTENT.0, manner.content.to_string())
+        .env(SETTLES.0, manner.settles.to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
@@ -119,10 +153,11 @@ fn spawn(directory: &Path) -> Child {
 /// it acknowledged. `told` hears each of them at once.
 pub(crate) fn run_and_kill(
     directory: &Path,
+    manner: Manner,
     random: &mut Random,
     told: impl Fn(u64) + Send + 'static,
 ) -> u64 {
-    let mut child = spawn(directory);
+    let mut child = spawn(directory, manner);
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let (tell, lines_told) = mpsc::channel();
     let reader = std::thread::spawn(move || {
@@ -171,8 +206,9 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    pub(crate) fn new() -> Self {
-        let batches = Batches::new();
+    /// Of stores that hold what [`Manner::content`] says.
+    pub(crate) fn new(content: u64) -> Self {
+        let batches = Batches::new(content);
         let trees = vec![batches.model.tree()];
         Self { batches, trees }
     }
@@ -190,7 +226,7 @@ impl Checker {
         acknowledged: u64,
         random: &mut Random,
     ) -> u64 {
-        let store = open(directory);
+        let store = open_with(settings(), directory);
         let stored = store.stored().0;
         assert!(
             stored >= acknowledged,

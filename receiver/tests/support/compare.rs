@@ -193,8 +193,11 @@ fn content(store: &SourceStore, file: FileId, at: u64, model: &File) -> Vec<u8> 
 
 fn same_bytes(found: &[u8], expected: &[u8], shown: &str) {
     assert_eq!(found.len(), expected.len(), "{shown}: size");
+    if found == expected {
+        return;
+    }
     let differs = found.iter().zip(expected).position(|(a, b)| a != b);
-    assert_eq!(differs, None, "{shown}: first byte that differs");
+    panic!("{shown}: differs from byte {differs:?} on");
 }
 
 /// Every command made sense to the store.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,6 +21,7 @@ use super::random::Random;
 
 /// What a disk writes whole. (ext4 needs as much: its superblock is two sectors of 512 bytes.)
 const BLOCK: usize = 4096;
+const EMPTY: [u8; BLOCK] = [0; BLOCK];
 const WRITE_BYTES_MAX: u32 = 128 << 10;
 
 /// What a disk holds: blocks that were ever written.
@@ -28,6 +29,21 @@ const WRITE_BYTES_MAX: u32 = 128 << 10;
 pub(crate) struct Image(BTreeMap<u64, Arc<[u8; BLOCK]>>);
 
 impl Image {
+    /// What a file holds.
+    pub(crate) fn load(mut file: &File) -> std::io::Result<Self> {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let mut image = Self::default();
+        image.write(0, &bytes);
+        Ok(image)
+    }
+
+    /// Has a file hold it that holds nothing.
+    pub(crate) fn save(&self, file: &File) -> std::io::Result<()> {
+        let mut blocks = self.0.iter().filter(|(_, block)| ***block != EMPTY);
+        blocks.try_for_each(|(number, block)| file.write_all_at(&block[..], number * BLOCK as u64))
+    }
+
     fn read(&self, offset: u64, length: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(length);
         let mut at = offset;

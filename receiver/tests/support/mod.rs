@@ -8,6 +8,7 @@ pub(crate) mod disk;
 pub(crate) mod generate;
 pub(crate) mod model;
 pub(crate) mod place;
+pub(crate) mod plain;
 pub(crate) mod random;
 
 use std::path::Path;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use everwrite_protocol::codec;
 use everwrite_protocol::ids::{SequenceNumber, SourceId, Timestamp};
 use everwrite_protocol::wire::{BackupCommand, Cut, CutKind, Origin, Part};
-use everwrite_receiver::store::{SourceStore, StoreEvent};
+use everwrite_receiver::store::{Settings, SourceStore, StoreEvent};
 
 pub(crate) const SOURCE: SourceId = SourceId([7; 16]);
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -108,6 +109,10 @@ pub(crate) fn scratch() -> tempfile::TempDir {
 }
 
 pub(crate) fn open(directory: &Path) -> Arc<SourceStore> {
+    open_with(Settings::default(), directory)
+}
+
+pub(crate) fn open_with(settings: Settings, directory: &Path) -> Arc<SourceStore> {
     let events = |event| {
         // Nothing in these tests may stall; the store would try again for ever.
         if let StoreEvent::Stalled(_, reason) = event {
@@ -115,7 +120,7 @@ pub(crate) fn open(directory: &Path) -> Arc<SourceStore> {
             std::process::exit(101);
         }
     };
-    SourceStore::open(directory, SOURCE, events).unwrap()
+    SourceStore::open_with(settings, directory, SOURCE, events).unwrap()
 }
 
 /// Waits until a batch is stored and in the mirror.

@@ -1,6 +1,8 @@
 //! A disk that forgets, with a file system on it, mounted: for tests within mounts of their own.
 
+use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,7 +11,9 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::disk::{Disk, Image, Served};
 
-const DISK_BYTES: u64 = 96 << 20;
+pub(crate) const DISK_BYTES: u64 = 96 << 20;
+/// How long devices and mounts may be in somebody else's hands.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Set for the test within mounts of its own.
 const APART: &str = "EVERWRITE_TEST_MOUNTS_APART";
 
@@ -57,14 +61,23 @@ pub(crate) struct Place {
 }
 
 /// A loop device over the disk. (One for all mounts: a new one each time takes as long as a check.)
-struct Loop(String);
+pub(crate) struct Loop(String);
 
 impl Loop {
-    fn over(image: &Path) -> Result<Self, String> {
-        let found = Command::new("losetup")
-            .args(["-f", "--show"])
-            .arg(image)
-            .output();
+    pub(crate) fn over(image: &Path) -> Result<Self, String> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match Self::try_over(image) {
+                // Somebody else was faster with the device that was free.
+                Err(_) if Instant::now() < until => std::thread::yield_now(),
+                ended => return ended,
+            }
+        }
+    }
+
+    fn try_over(image: &Path) -> Result<Self, String> {
+        let mut attach = Command::new("losetup");
+        let found = attach.args(["-f", "--show"]).arg(image).output();
         let found = found.map_err(|error| format!("losetup: {error}"))?;
         let device = String::from_utf8_lossy(&found.stdout).trim().to_owned();
         let why = String::from_utf8_lossy(&found.stderr).into_owned();
@@ -73,6 +86,46 @@ impl Loop {
         } else {
             Ok(Self(device))
         }
+    }
+
+    /// While anybody else looks at the device, the kernel keeps what it read of the disk before; no more.
+    fn forget(&self) -> std::io::Result<()> {
+        const BLKFLSBUF: libc::Ioctl = 0x1261;
+        let device = File::open(&self.0)?;
+        // SAFETY: this call takes no argument, and the descriptor is open.
+        match unsafe { libc::ioctl(device.as_raw_fd(), BLKFLSBUF, 0) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    }
+
+    /// Mounts what `put` puts on the disk; the kernel commits nothing by the clock.
+    pub(crate) fn mount(
+        &self,
+        at: &Path,
+        flags: MountFlags,
+        put: impl FnOnce(),
+    ) -> Result<(), String> {
+        self.forget()
+            .map_err(|error| format!("{}: {error}", self.0))?;
+        put();
+        let mounted = rustix::mount::mount(&self.0, at, "ext4", flags, c"commit=300");
+        mounted.map_err(|error| format!("mount: {error}"))
+    }
+}
+
+/// Does `work` on what is mounted, and takes it away: nothing of it may be in use then.
+pub(crate) fn on_mounted<T>(at: &Path, work: impl FnOnce(&Path) -> T) -> Result<T, String> {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(at)));
+    take_away(at);
+    done.map_err(|_| "a check failed".to_owned())
+}
+
+fn take_away(at: &Path) {
+    if let Err(error) = unmount(at) {
+        // While something is open on it the disk can't be taken away, and the test would not end.
+        drop(writeln!(std::io::stderr(), "unmount: {error}"));
+        std::process::exit(101);
     }
 }
 
@@ -86,7 +139,7 @@ impl Drop for Loop {
 
 /// Another thread that starts a program has, for a moment, a copy of all that is open here.
 fn unmount(mount: &Path) -> rustix::io::Result<()> {
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + PATIENCE;
     loop {
         match rustix::mount::unmount(mount, UnmountFlags::empty()) {
             Err(rustix::io::Errno::BUSY) if Instant::now() < until => std::thread::yield_now(),
@@ -116,33 +169,24 @@ impl Place {
     /// Does `work` on a disk, mounted.
     pub(crate) fn on<T>(&self, image: Image, work: impl FnOnce(&Path) -> T) -> Result<T, String> {
         self.mount(image)?;
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&self.mount)));
-        self.unmount();
-        done.map_err(|_| "a check failed".to_owned())
+        on_mounted(&self.mount, work)
     }
 
-    /// Mounts that disk; the kernel commits nothing by the clock.
+    /// Mounts that disk.
     pub(crate) fn mount(&self, image: Image) -> Result<(), String> {
-        // While anybody else looks at the device, the kernel keeps what it read of the disk before.
-        run("blockdev", &["--flushbufs", &self.device.0])?;
-        self.disk.replace(image);
-        let (flags, options) = (MountFlags::NOATIME, c"commit=300");
-        let mounted = rustix::mount::mount(&self.device.0, &self.mount, "ext4", flags, options);
-        mounted.map_err(|error| format!("mount: {error}"))
+        let put = || self.disk.replace(image);
+        self.device.mount(&self.mount, MountFlags::NOATIME, put)
     }
 
     /// Takes it away; nothing of it may be in use.
     pub(crate) fn unmount(&self) {
-        if let Err(error) = unmount(&self.mount) {
-            // While something is open on it the disk can't be taken away, and the test would not end.
-            drop(writeln!(std::io::stderr(), "unmount: {error}"));
-            std::process::exit(101);
-        }
+        take_away(&self.mount);
     }
 
     /// A new file system.
     pub(crate) fn formatted(&self) -> Result<Image, String> {
-        run("mkfs.ext4", &["-q", "-F", "-J", "size=4", &self.device.0])?;
+        let options = ["-q", "-F", "-J", "size=4", &self.device.0];
+        run("mkfs.ext4", &options)?;
         let image = self.disk.image();
         self.on(image.clone(), |_| ())?;
         Ok(image)
