@@ -7,22 +7,23 @@
 
 use core::ffi::c_int;
 use core::sync::atomic::{
-    AtomicU32,
+    AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
     fence,
 };
 
+use bincode::Encode;
 use everwrite_protocol::local::segment::{
     DOORBELL_BYTES, Doorbell, SEGMENT_BYTES, SEGMENT_MAGIC, Segment,
 };
 use everwrite_protocol::local::{
     HELLO_BYTES_MAX, Hello, LOCAL_VERSION, PolicyPage, Refusal, SOCKET_FILE_NAME,
-    WELCOME_BYTES_MAX, Welcome, encode,
+    WELCOME_BYTES_MAX, Welcome,
 };
 
 use crate::kernel::{self, MADV_DONTFORK, MAP_SHARED, PROT_READ, PROT_WRITE};
 use crate::process::{self, Attachment, State};
-use crate::{environment, hull, mapping, policy, range, socket, stdio};
+use crate::{environment, hull, mapping, message, policy, range, socket, stdio};
 
 /// First pause after a failure; doubled with each, up to [`RETRY_MS_MAX`].
 const RETRY_MS: u64 = 100;
@@ -242,16 +243,17 @@ enum Failure {
 /// One exchange: length byte and [`Hello`] up, length byte and [`Welcome`] back.
 #[inline(never)]
 fn ask(owner: u32, epoch: u64) -> Result<(*mut Segment, *mut Doorbell), Failure> {
-    let mut hello = [0u8; HELLO_BYTES_MAX + 1];
-    let (length, body) = hello.split_first_mut().ok_or(Failure::Exchange)?;
     let message = Hello {
         version: LOCAL_VERSION,
         epoch,
         pid: owner,
     };
-    let used = encode(&message, body).ok_or(Failure::Exchange)?;
-    *length = used as u8;
-    let up = hello.get(..=used).ok_or(Failure::Exchange)?;
+    let hello = Encoded::<HELLO_WORDS>::of(&message);
+    let (mut up, body) = ([0u8; HELLO_WORDS * 8 + 1], hello.bytes());
+    let (length, place) = up.split_first_mut().ok_or(Failure::Exchange)?;
+    *length = body.len() as u8;
+    environment::copy(body, place);
+    let up = up.get(..=body.len()).ok_or(Failure::Exchange)?;
 
     let path = environment::in_run_directory(SOCKET_FILE_NAME).ok_or(Failure::Exchange)?;
     let mut answer = [0u8; WELCOME_BYTES_MAX + 1];
@@ -284,9 +286,35 @@ fn check(answer: &[u8]) -> Result<(), Failure> {
 
 #[inline(never)]
 fn says(answer: &[u8], welcome: &Welcome) -> bool {
-    let mut room = [0u8; WELCOME_BYTES_MAX];
-    encode(welcome, &mut room).is_some_and(|used| room.get(..used) == Some(answer))
+    Encoded::<WELCOME_WORDS>::of(welcome).bytes() == answer
 }
+
+const HELLO_WORDS: usize = HELLO_BYTES_MAX.div_ceil(8);
+const WELCOME_WORDS: usize = WELCOME_BYTES_MAX.div_ceil(8);
+
+/// A message of at most so many words.
+struct Encoded<const WORDS: usize> {
+    words: [AtomicU64; WORDS],
+    used: u32,
+}
+
+impl<const WORDS: usize> Encoded<WORDS> {
+    #[inline(always)]
+    fn of(message: &impl Encode) -> Self {
+        let words = [const { AtomicU64::new(0) }; WORDS];
+        let used = message::write_into(&words, message);
+        Self { words, used }
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> &[u8] {
+        let used = (self.used as usize).min(WORDS.saturating_mul(8));
+        // SAFETY: so many bytes of words that nobody else has; they are little endian, as the machine is.
+        unsafe { core::slice::from_raw_parts(self.words.as_ptr().cast(), used) }
+    }
+}
+
+const _: () = assert!(cfg!(target_endian = "little"));
 
 #[inline(never)]
 fn map_both(segment: c_int, doorbell: c_int) -> Option<(*mut Segment, *mut Doorbell)> {

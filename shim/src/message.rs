@@ -219,9 +219,9 @@ fn fill(slot: &MessageSlot, message: &FileModification<'_>) {
     slot.length.store(length, Relaxed);
 }
 
-/// Encodes `message` straight into shared memory; gives the bytes used, 0 if it did not fit, which
-/// the assertion at the top excludes.
-fn write_into(body: &[AtomicU64], message: &FileModification<'_>) -> u32 {
+/// Encodes `message` straight into shared memory, or memory like it, as every message of the shim is encoded: so
+/// the code is there once. Gives the bytes used, 0 if it did not fit, which the assertion at the top excludes.
+pub(crate) fn write_into(body: &[AtomicU64], message: &impl Encode) -> u32 {
     let writer = Body {
         words: body,
         used: 0,
