@@ -5,7 +5,7 @@
 use core::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
 use crate::place::At;
-use crate::range::{self, Change};
+use crate::range::{self, Change, File};
 use crate::{
     accounts, aio, attach, content, decode, descriptor, mapping, message, names, policy, process,
     run, spawn, submit,
@@ -122,6 +122,8 @@ pub(crate) enum Call {
     WriteState,
     /// Asks for durability.
     Sync,
+    /// Asks for it of everything.
+    SyncAll,
     /// Makes, or may make, a name.
     Create(Path),
     /// Gives a file another name.
@@ -270,7 +272,12 @@ pub(crate) struct Pending {
     pub(crate) change: Announced,
     pub(crate) message: Option<message::Ticket>,
     pub(crate) then: Then,
+    /// What a write goes to that is to be durable when it returns; [`NOWHERE`]: there is none.
+    pub(crate) through: c_int,
 }
+
+/// In the place of a descriptor.
+pub(crate) const NOWHERE: c_int = -1;
 
 /// A change of a file that was announced.
 pub(crate) enum Announced {
@@ -328,6 +335,10 @@ pub(crate) enum Then {
     /// What was written before to what this descriptor means is durable here; maybe it has to be so at the
     /// receiver, too.
     Synced(c_int),
+    /// What was stored into a mapping of this file is durable here.
+    Flushed(File),
+    /// All that was written is.
+    SyncedAll,
     /// The call was thought to fail. If it did not, something changed that was not announced.
     Unexpected {
         opens: bool,
@@ -415,6 +426,7 @@ pub(crate) fn before(call: Call, words: Arguments<'_>, pending: &mut Pending) {
             content::sync(words.int(0), pending);
             pending.then = Then::Synced(words.int(0));
         }
+        Call::SyncAll => pending.then = Then::SyncedAll,
         Call::Map => mapping::map(
             words.int(4),
             words.int(2),
@@ -424,7 +436,7 @@ pub(crate) fn before(call: Call, words: Arguments<'_>, pending: &mut Pending) {
             pending,
         ),
         Call::Unmap => mapping::unmap(words.word(0), words.word(1), pending),
-        Call::FlushMap => mapping::flush(words.word(0), words.word(1)),
+        Call::FlushMap => mapping::flush(words.word(0), words.word(1), words.int(2), pending),
         Call::MoveMap => mapping::relocate(words.word(0), words.word(1)),
         Call::Protect => mapping::protect(words.word(0), words.word(1), words.int(2)),
         _ => before_name(call, words, pending),
@@ -560,7 +572,9 @@ pub(crate) fn after(pending: &Pending, result: isize) {
         Then::Mapped(ref mapped) => mapping::after(mapped, result),
         Then::Unmapped(unmapped) => mapping::after_unmap(unmapped, result),
         Then::Unexpected { opens } => names::after_unexpected(opens, result),
-        Then::Begun(_) | Then::Asked(_) | Then::Listed(_) | Then::Synced(_) | Then::Nothing => {}
+        Then::Begun(_) | Then::Asked(_) | Then::Listed(_) | Then::Nothing => {}
+        // See `durable`.
+        Then::Synced(_) | Then::Flushed(_) | Then::SyncedAll => {}
     }
     match &pending.change {
         Announced::Nothing => {}

@@ -75,6 +75,14 @@ pub(crate) fn write(descriptor: c_int, length: u64, pending: &mut Pending) {
         Some(Plain::Run(ticket)) => Announced::Run(ticket),
         None => Announced::Nothing,
     };
+    note_through(descriptor, pending);
+}
+
+/// The descriptor may have been opened so that what is written to it is durable at once.
+fn note_through(descriptor: c_int, pending: &mut Pending) {
+    if descriptor::writes_through(descriptor) {
+        pending.through = descriptor;
+    }
 }
 
 /// Announces a write at an offset. A file opened for appending grows at its end all the same.
@@ -111,11 +119,14 @@ pub(crate) fn end_write(ticket: &range::Ticket, result: isize) {
 pub(crate) fn write_at(descriptor: c_int, offset: i64, length: u64, pending: &mut Pending) {
     if let Some(ticket) = begin_at(descriptor, offset, length) {
         pending.change = Announced::Write(ticket);
+        note_through(descriptor, pending);
     }
 }
 
 /// `pwritev2`.
 pub(crate) fn write_at_flags(descriptor: c_int, offset: i64, flags: c_int, pending: &mut Pending) {
+    const RWF_DSYNC: c_int = 0x02;
+    const RWF_SYNC: c_int = 0x04;
     const RWF_APPEND: c_int = 0x10;
     if flags & RWF_APPEND != 0 {
         change(descriptor, Change::new(operation::APPEND, 0, 0), pending);
@@ -123,6 +134,9 @@ pub(crate) fn write_at_flags(descriptor: c_int, offset: i64, flags: c_int, pendi
         write(descriptor, UNKNOWN, pending);
     } else {
         write_at(descriptor, offset, UNKNOWN, pending);
+    }
+    if flags & (RWF_DSYNC | RWF_SYNC) != 0 {
+        pending.through = descriptor;
     }
 }
 
@@ -133,6 +147,7 @@ pub(crate) fn write_at_pointer(descriptor: c_int, offset: *const i64, pending: &
         // The pointer may be bad, and is read only when the kernel has found it good.
         change(descriptor, Change::WHOLE, pending);
         pending.then = Then::WrittenTo(offset);
+        note_through(descriptor, pending);
     }
 }
 

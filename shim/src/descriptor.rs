@@ -147,6 +147,16 @@ fn upper_entry(descriptor: c_int) -> Option<&'static Entry> {
     (!table.is_null()).then(|| unsafe { &*table.wrapping_add(at) })
 }
 
+/// Whether writes to a descriptor are durable when they return (`O_DSYNC`, and `O_SYNC`, which has it), as far as
+/// it is known.
+#[inline(always)]
+pub(crate) fn writes_through(descriptor: c_int) -> bool {
+    const O_DSYNC: u32 = 0o10000;
+    entry(descriptor).is_some_and(|entry| {
+        entry.flags.load(Relaxed) & O_DSYNC != 0 && entry.state.load(Relaxed) == FILE
+    })
+}
+
 /// Makes room for the entry of a high descriptor; what does not succeed is tried again.
 #[cold]
 fn make_upper_entry(descriptor: c_int) -> Option<&'static Entry> {

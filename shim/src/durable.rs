@@ -1,5 +1,5 @@
-//! Durability at the receiver: where a root asks for it, `fsync` returns when the receiver has stored what
-//! it covers.
+//! Durability: the coordinator is told which writes a program has made durable, and where a root asks for it,
+//! `fsync` and its like return when the receiver has stored what they cover.
 //!
 //! The call has been announced and made, so all that it covers lies before it in the segment. The shim
 //! raises the number of calls that ask; the coordinator, which reads that number before it reads the
@@ -11,11 +11,11 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use everwrite_protocol::local::{DURABLE_MS_MAX, PolicyPage};
 
 use crate::attach::{self, Lane};
-use crate::call::{Announced, Pending, Then};
+use crate::call::{Announced, NOWHERE, Pending, Then};
 use crate::names::errno_place;
 use crate::outside::{self, Opened};
 use crate::range::{Change, File};
-use crate::{kernel, policy, process, range};
+use crate::{descriptor, kernel, policy, process, range, run};
 
 const EIO: i32 = 5;
 const NS_PER_MS: u64 = 1_000_000;
@@ -27,16 +27,45 @@ const LOOK_NS: u64 = 1_000_000_000;
 #[inline(always)]
 pub(crate) fn is_refused(pending: &Pending) -> bool {
     match (pending.then, &pending.change) {
-        (Then::Synced(_), Announced::Range(_)) => waits_in_vain(None),
+        (Then::Synced(_), Announced::Range(_)) => refuses(),
         // Of a directory nothing was announced: its names were, one by one.
-        (Then::Synced(file), _) => waits_in_vain(Some(file)),
-        _ => false,
+        (Then::Synced(directory), _) => tell_directory(directory) && refuses(),
+        (Then::Flushed(file), _) => refuses_file(file),
+        // It can't fail.
+        (Then::SyncedAll, _) => {
+            policy::active().map(waits_in_vain);
+            false
+        }
+        _ => pending.through != NOWHERE && refuses_write(pending.through),
     }
+}
+
+/// The same of a write that succeeded, to a descriptor by which it is durable at once.
+#[cold]
+#[inline(never)]
+pub(crate) fn refuses_write(descriptor: c_int) -> bool {
+    descriptor::watched(descriptor).is_some_and(|(_, known)| {
+        run::end_all(&known);
+        refuses_file(known.file)
+    })
+}
+
+/// What has been written to the file is durable here.
+fn refuses_file(file: File) -> bool {
+    if let Some(page) = policy::active() {
+        range::tell(page, file, Change::SYNC);
+    }
+    refuses()
 }
 
 /// Says which directory it is that is made durable. False when it is none that may be protected. (What is a
 /// file was found to be none.)
-fn tell_directory(page: &PolicyPage, descriptor: c_int) -> bool {
+#[inline(never)]
+fn tell_directory(descriptor: c_int) -> bool {
+    let asked = |page: &&PolicyPage| limit_ns(page) != 0 && process::may_make_calls();
+    let Some(page) = policy::active().filter(asked) else {
+        return false;
+    };
     let Ok(status) = kernel::descriptor_status(descriptor) else {
         return false;
     };
@@ -50,27 +79,34 @@ fn tell_directory(page: &PolicyPage, descriptor: c_int) -> bool {
     protected
 }
 
+/// Waits if that is asked for. True: in vain, with `errno` set, where the policy says that the call fails then.
 #[cold]
 #[inline(never)]
-fn waits_in_vain(directory: Option<c_int>) -> bool {
+fn refuses() -> bool {
     let Some(page) = policy::active() else {
         return false;
     };
-    let limit_ms = u64::from(page.durable_ms_max.load(Relaxed)).min(DURABLE_MS_MAX);
-    let limit_ns = limit_ms.saturating_mul(NS_PER_MS);
-    if limit_ns == 0 || !process::may_make_calls() {
-        return false;
-    }
-    if directory.is_some_and(|directory| !tell_directory(page, directory)) {
-        return false;
-    }
-    let stored = attach::lane(page).is_ok_and(|lane| is_stored(page, lane, limit_ns));
-    let fails = !stored && page.durable_fails.load(Relaxed) != 0;
-    if let Some(errno) = errno_place().filter(|_| fails) {
+    let fails = waits_in_vain(page) && page.durable_fails.load(Relaxed) != 0;
+    if fails && let Some(errno) = errno_place() {
         // SAFETY: the calling thread's `errno`.
         unsafe { *errno = EIO };
     }
     fails
+}
+
+/// How long to wait; 0: no root asks for that.
+fn limit_ns(page: &PolicyPage) -> u64 {
+    let limit_ms = u64::from(page.durable_ms_max.load(Relaxed)).min(DURABLE_MS_MAX);
+    limit_ms.saturating_mul(NS_PER_MS)
+}
+
+#[inline(never)]
+fn waits_in_vain(page: &'static PolicyPage) -> bool {
+    let limit_ns = limit_ns(page);
+    if limit_ns == 0 || !process::may_make_calls() {
+        return false;
+    }
+    !attach::lane(page).is_ok_and(|lane| is_stored(page, lane, limit_ns))
 }
 
 /// Asks, and waits for the answer.

@@ -6,11 +6,12 @@
 //! The two calls that programs make most have hooks of their own, see [`hot_hooks`].
 
 use core::cell::Cell;
+use core::ffi::c_int;
 
-use crate::call::{self, Announced, Arguments, Call, Pending, Then, Words};
+use crate::call::{self, Announced, Arguments, Call, NOWHERE, Pending, Then, Words};
 use crate::elf::gnu_hash;
 use crate::names::errno_place;
-use crate::{durable, kernel};
+use crate::{descriptor, durable, kernel};
 use crate::{symbols, table};
 
 /// How the result of a function is to be read.
@@ -88,6 +89,7 @@ pub(crate) unsafe extern "C" fn enter(number: usize, frame: *mut Frame, caller: 
         (&raw mut (*pending).change).write(Announced::Nothing);
         (&raw mut (*pending).message).write(None);
         (&raw mut (*pending).then).write(Then::Nothing);
+        (&raw mut (*pending).through).write(NOWHERE);
         if address != 0 {
             let words = &(*frame).words;
             call::before(call, Arguments(words), &mut (*frame).pending);
@@ -172,10 +174,24 @@ macro_rules! hooks {
 /// What is kept of a call that is made often, on the program's stack.
 #[repr(C, align(16))]
 pub(crate) struct HotFrame<T> {
-    /// The arguments and the result, kept by the function in front.
-    kept: [usize; 6],
+    /// The arguments, and from the fifth on the result, kept by the function in front.
+    kept: [Cell<usize>; 6],
     /// What to tell afterwards.
     pub(crate) ticket: Option<T>,
+}
+
+impl<T> HotFrame<T> {
+    /// The write has been announced and made. A descriptor may ask for more than that.
+    #[inline(always)]
+    pub(crate) fn look_through(&self) {
+        let [descriptor, .., result, _] = &self.kept;
+        if descriptor::writes_through(descriptor.get() as c_int)
+            && result.get() as isize >= 0
+            && durable::refuses_write(descriptor.get() as c_int)
+        {
+            result.set(usize::MAX);
+        }
+    }
 }
 
 /// Where `arch` has the ticket built.
@@ -217,6 +233,7 @@ macro_rules! hot_hooks {
                 extern "C" fn leave(frame: &HotFrame<$ticket>, result: isize) {
                     if let Some(ticket) = &frame.ticket {
                         $end(ticket, result);
+                        frame.look_through();
                     }
                 }
 

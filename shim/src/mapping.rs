@@ -114,9 +114,13 @@ pub(crate) fn after(mapped: &Mapped, address: isize) {
 }
 
 /// `msync` of a range: what was stored in it until now is to be looked at.
-pub(crate) fn flush(address: usize, length: usize) {
+pub(crate) fn flush(address: usize, length: usize, flags: c_int, pending: &mut Pending) {
+    const MS_SYNC: c_int = 4;
     each_in(address, length, |mapping, end| {
         mapping.tell_content(address, end);
+        if flags & MS_SYNC != 0 {
+            pending.then = Then::Flushed(mapping.file());
+        }
     });
 }
 
@@ -263,15 +267,18 @@ impl Mapping {
         if self.quiet.load(Relaxed) != 0 {
             return;
         }
-        let Some(page) = policy::active() else { return };
-        let inode = Inode {
-            device: self.device.load(Relaxed),
-            inode: self.inode.load(Relaxed),
-        };
-        let file = File {
-            inode,
+        if let Some(page) = policy::active() {
+            range::tell(page, self.file(), change);
+        }
+    }
+
+    fn file(&self) -> File {
+        File {
+            inode: Inode {
+                device: self.device.load(Relaxed),
+                inode: self.inode.load(Relaxed),
+            },
             birth: self.birth.load(Relaxed),
-        };
-        range::tell(page, file, change);
+        }
     }
 }

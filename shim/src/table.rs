@@ -66,6 +66,7 @@ hooks! { LIST:
     fsync -> Int = Sync;
     fdatasync -> Int = Sync;
     syncfs -> Int = Sync;
+    sync -> Void = SyncAll;
     mmap | mmap64 -> Word = Map;
     munmap -> Int = Unmap;
     msync -> Int = FlushMap;

@@ -17,16 +17,33 @@ const ROUNDS: usize = 8;
 /// Appends a number, makes it durable by turns in all ways, says it; again and again, or `count` times.
 /// What fails is said, too.
 const WRITER: &str = r#"
-import ctypes, os, sys
+import ctypes, mmap, os, sys
 libc = ctypes.CDLL(None)
-fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT | os.O_APPEND)
+through = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_DSYNC)
 directory = os.open(os.path.dirname(sys.argv[1]), os.O_RDONLY)
-ways = [os.fsync, os.fdatasync, lambda fd: libc.syscall(74, fd)] if os.uname().machine == "x86_64" else [os.fsync]
+def after_write(sync):
+    return lambda line: (os.write(fd, line), sync(fd))
+def store(line):
+    os.write(fd, b"." * len(line))
+    with mmap.mmap(fd, 0) as memory:
+        memory[-len(line):] = line
+        memory.flush()
+ways = [
+    after_write(os.fsync),
+    after_write(os.fdatasync),
+    lambda line: os.write(through, line),
+    lambda line: os.writev(through, [line]),
+    lambda line: os.pwritev(fd, [line], 0, os.RWF_DSYNC),
+    store,
+]
+if os.uname().machine == "x86_64":
+    ways.append(after_write(lambda fd: libc.syscall(74, fd)))
 for number in range(int(sys.argv[2])):
-    os.write(fd, b"%08d\n" % number)
+    line = b"%08d\n" % number
     try:
-        ways[number % len(ways)](fd)
-        os.fsync(directory)
+        ways[number % len(ways)](line)
+        if number % 2: os.fsync(directory)
         print(number, flush=True)
     except OSError as error:
         print(error.strerror, flush=True)
@@ -166,6 +183,11 @@ fn who_has_waited_long_enough_goes_on() {
     );
     wait_until("it is counted", || {
         pair.source.status().capture.shim.late_syncs >= 3
+    });
+    // It can't fail, and waits all the same.
+    pair.run("python3 -c 'import os; open(\"more\", \"w\").write(\"more\"); os.sync()'");
+    wait_until("sync(2) is counted", || {
+        pair.source.status().capture.shim.late_syncs >= 4
     });
     pair.receiver.start_again();
     pair.source.everwrite(["sync"]).success();

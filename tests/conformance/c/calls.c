@@ -214,6 +214,7 @@ C(attribute_setflags, int f = old_file(), n; MUST(ioctl(f, FS_IOC_GETFLAGS, &n))
 C(sync_fsync, MUST(fsync(old_file()))) \
 C(sync_fdatasync, MUST(fdatasync(old_file()))) \
 C(sync_syncfs, MUST(syncfs(old_file()))) \
+C(sync_all, MUST(fsync(old_file())); sync()) \
 C(sync_aio, struct aiocb a = {.aio_fildes = old_file()}; MUST(aio_fsync(O_SYNC, &a)); while (aio_error(&a) == EINPROGRESS) ; struct aiocb64 b = {.aio_fildes = a.aio_fildes}; MUST(aio_fsync64(O_DSYNC, &b)); while (aio_error64(&b) == EINPROGRESS) ;) \
 C(map_mmap, int f = old_file(); char *m = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, f, 0); must(m != MAP_FAILED, "mmap"); strcpy(m + 5000, "hello"); MUST(msync(m, 8192, MS_SYNC)); close(f); strcpy(m + 6000, "more"); MUST(munmap(m, 8192))) \
 C(map_mmap64, int f = old_file(); char *m = mmap64(NULL, 4096, PROT_READ, MAP_SHARED, f, 4096); must(m != MAP_FAILED, "mmap"); MUST(mprotect(m, 4096, PROT_READ | PROT_WRITE)); strcpy(m + 50, "hello"); m = mremap(m, 4096, 8192, MREMAP_MAYMOVE); must(m != MAP_FAILED, "mremap")) \
