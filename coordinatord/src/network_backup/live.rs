@@ -43,6 +43,7 @@ pub(super) async fn run(
             }
         };
         shared.window().disconnected();
+        shared.link.is_down();
         if told != error {
             tracing::warn!("uplink: {error}");
             told.clone_from(&error);
@@ -90,6 +91,7 @@ async fn converse(
         window_bytes,
     } = line;
     shared.window().connected(stored, window_bytes);
+    shared.link.is_up();
     if events
         .send(UplinkEvent::Connected {
             stored,

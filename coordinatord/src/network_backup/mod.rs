@@ -9,6 +9,7 @@
 
 mod backoff;
 mod connect;
+mod link;
 mod live;
 mod pair;
 mod query_client;

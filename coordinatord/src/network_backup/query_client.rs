@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::connect::Connector;
+use super::link::{DOWN_MAX, Link};
 use super::question_line::{self, Question};
 use super::{ConnectError, Target};
 
@@ -40,6 +41,9 @@ pub enum AskError {
     /// Time is up.
     #[error("no answer from the receiver within {} s", .0.as_secs())]
     Deadline(Duration),
+    /// The line for batches does not stand, either.
+    #[error("the receiver has been out of reach for {} s", DOWN_MAX.as_secs())]
+    Lost,
     /// The receiver says why it has no answer.
     #[error(transparent)]
     Failed(#[from] QueryError),
@@ -69,12 +73,13 @@ impl QueryClient {
     /// at the first question. An embedded store that a coordinator
     /// has open is asked through that coordinator.
     pub fn connect(target: Target, identity: Arc<Identity>, source: SourceId) -> Self {
-        Self::over(Arc::new(Connector::new(target, identity, source)))
+        let connector = Arc::new(Connector::new(target, identity, source));
+        Self::over(connector, Link::none())
     }
 
-    pub(super) fn over(connector: Arc<Connector>) -> Self {
+    pub(super) fn over(connector: Arc<Connector>, link: Link) -> Self {
         let (questions, asked) = mpsc::unbounded_channel();
-        tokio::spawn(question_line::run(connector, asked));
+        tokio::spawn(question_line::run(connector, link, asked));
         Self { questions }
     }
 

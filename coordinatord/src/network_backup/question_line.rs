@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::backoff::Backoff;
 use super::connect::{Connector, Stream};
+use super::link::Link;
 use super::{AskError, plain};
 
 /// Questions on the line at once.
@@ -52,9 +53,14 @@ impl Question {
 }
 
 /// Answers questions until nobody can ask any more.
-pub(super) async fn run(connector: Arc<Connector>, asked: mpsc::UnboundedReceiver<Question>) {
+pub(super) async fn run(
+    connector: Arc<Connector>,
+    link: Link,
+    asked: mpsc::UnboundedReceiver<Question>,
+) {
     let mut line = QuestionLine {
         connector,
+        link,
         asked,
         waiting: VecDeque::new(),
     };
@@ -67,6 +73,8 @@ pub(super) async fn run(connector: Arc<Connector>, asked: mpsc::UnboundedReceive
 
 struct QuestionLine {
     connector: Arc<Connector>,
+    /// Without it nobody is asked.
+    link: Link,
     asked: mpsc::UnboundedReceiver<Question>,
     /// To be put on a line, oldest first.
     waiting: VecDeque<Question>,
@@ -104,7 +112,12 @@ impl QuestionLine {
         let began = Instant::now();
         loop {
             let deadline = self.waiting.front()?.deadline;
-            let error = match timeout_at(deadline, self.connector.connect(Role::Query)).await {
+            let tried = tokio::select! {
+                biased;
+                () = self.link.lost() => return self.give_up(),
+                tried = timeout_at(deadline, self.connector.connect(Role::Query)) => tried,
+            };
+            let error = match tried {
                 Ok(Ok(line)) => return Some(Open::start(line.stream)),
                 Ok(Err(error)) => AskError::Connect(Arc::new(error)),
                 Err(_) => AskError::Deadline(self.waiting.front()?.patience),
@@ -116,6 +129,13 @@ impl QuestionLine {
             }
             sleep(wait).await;
         }
+    }
+
+    /// Nobody is there to answer.
+    fn give_up<T>(&mut self) -> Option<T> {
+        let waiting = self.waiting.drain(..);
+        waiting.for_each(|question| question.answer(Err(AskError::Lost)));
+        None
     }
 
     /// Until the line breaks, is idle, or nobody can ask any more.
@@ -146,6 +166,8 @@ impl QuestionLine {
                 None if on_line.is_empty() => Step::End,
                 None => hear(open.frames.recv().await, on_line),
             },
+            // What is on the line is given up by whoever opens the next.
+            () = self.link.lost(), if !on_line.is_empty() => Step::End,
             () = sleep_until(until) => {
                 if let Some(question) = on_line.pop_front() {
                     question.expire();

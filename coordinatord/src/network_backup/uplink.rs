@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::connect::{Connector, Dial};
+use super::link::LinkState;
 use super::window::Window;
 use super::{Batch, QueryClient, Target, UplinkEvent, live};
 
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     window: Mutex<Window>,
     /// Something to send, or to end the connection for.
     pub(super) wake: Notify,
+    /// Does it stand?
+    pub(super) link: LinkState,
     /// On the line, before TLS.
     pub(super) bytes_sent: AtomicU64,
 }
@@ -64,7 +67,7 @@ impl Uplink {
     fn over(connector: Connector, events: mpsc::Sender<UplinkEvent>) -> Self {
         let connector = Arc::new(connector);
         let shared = Arc::new(Shared::default());
-        let queries = QueryClient::over(Arc::clone(&connector));
+        let queries = QueryClient::over(Arc::clone(&connector), shared.link.link());
         let task = tokio::spawn(live::run(connector, Arc::clone(&shared), events));
         Self {
             shared,
@@ -94,7 +97,7 @@ impl Uplink {
         self.shared.bytes_sent.load(Ordering::Relaxed)
     }
 
-    /// Asks the same receiver, over a connection of its own.
+    /// Asks the same receiver, over a connection of its own, while this one stands.
     pub fn queries(&self) -> QueryClient {
         self.queries.clone()
     }

@@ -146,3 +146,18 @@ async fn a_refusal_is_told_at_once() {
     assert!(error.to_string().contains("pair again"), "{error}");
     drop(setup);
 }
+
+/// Whoever makes batches has better things to do than to wait for a receiver that is not there.
+#[tokio::test]
+async fn nobody_waits_for_a_receiver_whose_uplink_is_down() {
+    let receiver = Receiver::start(Memory::default()).await;
+    let source = Source::paired_with(&receiver, 1).await;
+    let line = source.uplink(source.target_by("127.0.0.1:1"));
+    let queries = line.uplink.queries();
+    let asked = [1, 2].map(|file| queries.ask(digest_of(file)));
+    for answer in asked {
+        // Well before a question's own time is up.
+        let answer = timeout(DEADLINE, answer).await.expect("an answer");
+        assert!(matches!(answer, Err(AskError::Lost)), "{answer:?}");
+    }
+}
