@@ -245,6 +245,13 @@ fn fsync_points_of_a_program_with_the_shim() {
     fsync_points_are_synced("fsync_points_of_a_program_with_the_shim", shimmed);
 }
 
+/// It can't be made to wait, but it rests.
+#[test]
+fn fsync_points_of_a_program_without_the_shim() {
+    let test = "fsync_points_of_a_program_without_the_shim";
+    fsync_points_are_synced(test, |_| Command::new("python3"));
+}
+
 /// One that syncs what it wrote and goes on with something else: the point has its name, and only once.
 #[test]
 fn the_point_after_a_sync_is_one() {

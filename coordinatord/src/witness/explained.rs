@@ -114,6 +114,12 @@ impl Explained {
         }
     }
 
+    /// The end of a call tells that a program wrote: whatever waits of its asking for durability came before, and
+    /// can't be told behind that.
+    pub(super) fn wrote(&mut self, origin: OriginId) {
+        self.synced.retain(|(_, _, who)| *who != origin);
+    }
+
     /// What has waited long enough and is to be looked at. `all`: however short.
     pub(super) fn due(&mut self, now: Instant, all: bool) -> Vec<(OriginId, Inode, Look)> {
         let mut due = Vec::new();
@@ -241,6 +247,10 @@ mod tests {
         explained.synced(start, FILE, NOBODY);
         let at_once = [(NOBODY, FILE, Look::Synced)];
         assert_eq!(explained.due(start, true), at_once);
+        explained.synced(start, FILE, NOBODY);
+        explained.wrote(OriginId(7));
+        assert!(explained.next().is_some(), "somebody else");
+        explained.wrote(NOBODY);
         assert_eq!(explained.next(), None);
     }
 

@@ -91,6 +91,7 @@ impl Hearing {
             }
             if event.by_call {
                 self.explained.told(now, file, event.actor.process);
+                self.explained.wrote(origin);
             }
             for what in whats(event, file, tells_of_stores) {
                 if matches!(what, What::Mapped { .. }) && self.mapped.len() < MAPPED_MAX {
