@@ -42,6 +42,7 @@ mod aio;
 mod arch;
 mod attach;
 mod call;
+mod claim;
 mod content;
 mod decode;
 mod descriptor;

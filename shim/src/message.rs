@@ -2,21 +2,21 @@
 
 use core::sync::atomic::{
     AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    Ordering::{Relaxed, Release},
 };
 
 use bincode::Encode;
 use bincode::enc::write::Writer;
 use bincode::error::EncodeError;
 use everwrite_protocol::local::segment::{
-    DONE, FREE, INTENT, MESSAGE_SLOT_BODY_BYTES, MESSAGE_SLOTS, MessageSlot, Messages, control,
+    DONE, INTENT, MESSAGE_SLOT_BODY_BYTES, MESSAGE_SLOTS, MessageSlot, control,
 };
 use everwrite_protocol::local::{FileModification, Inode, NAME_BYTES_MAX, NameChange, PolicyPage};
 
 use crate::attach::{self, Absence, Lane};
 use crate::hull::{self, Widened};
-use crate::policy;
 use crate::range::{count, ring, thread_id};
+use crate::{claim, policy};
 
 // A slot holds the longest message: two names, four inode words of at most 9 bytes, and four small
 // numbers.
@@ -182,36 +182,14 @@ impl Ticket {
 }
 
 fn claim(lane: Lane, message: &FileModification<'_>) -> Option<(&'static MessageSlot, u64)> {
-    let (slot, position) = claim_in(&lane.segment().messages)?;
+    let ring = &lane.segment().messages;
+    let (slot, position) = claim::slot(&ring.head, &ring.slots, |slot| &slot.control)?;
     slot.thread.store(thread_id(lane), Relaxed);
     fill(slot, message);
     slot.control
         .store(control(position, SLOTS, INTENT), Release);
     count(lane);
     Some((slot, position))
-}
-
-fn claim_in(messages: &'static Messages) -> Option<(&'static MessageSlot, u64)> {
-    let mut position = messages.head.load(Relaxed);
-    loop {
-        let slot = messages.slots.get((position % SLOTS) as usize)?;
-        if slot.control.load(Acquire) != control(position, SLOTS, FREE) {
-            let head = messages.head.load(Relaxed);
-            if head == position {
-                return None;
-            }
-            position = head;
-            continue;
-        }
-        let next = position.wrapping_add(1);
-        match messages
-            .head
-            .compare_exchange_weak(position, next, AcqRel, Relaxed)
-        {
-            Ok(_) => return Some((slot, position)),
-            Err(head) => position = head,
-        }
-    }
 }
 
 fn fill(slot: &MessageSlot, message: &FileModification<'_>) {

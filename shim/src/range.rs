@@ -3,10 +3,10 @@
 //! This is the path of every write, some ten nanoseconds long. A thread extends its own last slot
 //! when the next range touches it, so that a stream of writes is one slot.
 
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 
 use everwrite_protocol::local::segment::{
-    DONE, FREE, INTENT, RANGE_SLOTS, RangeSlot, SHARDS, Shard, control, operation,
+    DONE, INTENT, RANGE_SLOTS, RangeSlot, SHARDS, control, operation,
 };
 use everwrite_protocol::local::{Inode, PolicyPage};
 
@@ -14,7 +14,7 @@ use crate::attach::{self, Absence, Lane};
 use crate::hull::{self, Widened};
 use crate::kernel::Status;
 use crate::thread::{self, Thread};
-use crate::{kernel, policy, process};
+use crate::{claim, kernel, policy, process};
 
 /// Slots of a shard.
 pub(crate) const SLOTS: u64 = RANGE_SLOTS as u64;
@@ -369,7 +369,7 @@ fn claim(lane: Lane, file: File, change: Change) -> Place {
         attach::fault(lane);
         return full(lane, file, change);
     };
-    match claim_in(shard) {
+    match claim::slot(&shard.head, &shard.slots, |slot| &slot.control) {
         Some((slot, position)) => {
             fill(slot, thread, file, change);
             slot.control
@@ -418,30 +418,6 @@ pub(crate) fn thread_id(lane: Lane) -> u32 {
         join(thread, lane);
     }
     thread.id.get()
-}
-
-#[inline(always)]
-fn claim_in(shard: &'static Shard) -> Option<(&'static RangeSlot, u64)> {
-    let mut position = shard.head.load(Relaxed);
-    loop {
-        let slot = shard.slots.get((position % SLOTS) as usize)?;
-        if slot.control.load(Acquire) != control(position, SLOTS, FREE) {
-            let head = shard.head.load(Relaxed);
-            if head == position {
-                return None;
-            }
-            position = head;
-            continue;
-        }
-        let next = position.wrapping_add(1);
-        match shard
-            .head
-            .compare_exchange_weak(position, next, AcqRel, Relaxed)
-        {
-            Ok(_) => return Some((slot, position)),
-            Err(head) => position = head,
-        }
-    }
 }
 
 #[inline(always)]
