@@ -140,6 +140,12 @@ impl DirtyFile {
         }
     }
 
+    /// Are pages to be cleaned before it is read?
+    pub(super) fn wants_flush(&self) -> bool {
+        let next = self.next.as_ref();
+        self.dirt.flush || next.is_some_and(|(_, dirt)| dirt.flush)
+    }
+
     /// Was nothing told but that it may have grown?
     pub fn waits_for_growth(&self) -> bool {
         self.dirt.appended && self.dirt.ranges.is_empty() && self.is_light()

@@ -7,7 +7,7 @@
 //! - Nothing is forgotten: an entry leaves only by being taken, and what could not be finished is put
 //!   back under its old mark.
 //! - The queue is bounded. Too many dirty names in one directory become a listing of it; too many
-//!   entries at all become a deep listing of every root ([`Queue::is_crowded`] asks for it).
+//!   names and files at all become a deep listing of every root ([`Queue::is_crowded`] asks for it).
 //! - It need not be durable: after a crash everything in it is found again by the reconcile scan.
 
 mod dirty;
@@ -23,10 +23,23 @@ pub use dirty::{Dirt, DirtyFile, Listing, Mark, Ticket};
 
 use crate::intake::{Hint, OriginId, Source, Sources, What};
 
-/// Dirty names kept apart in one directory; beyond, the whole directory is listed.
-const NAMES_PER_DIRECTORY_MAX: usize = 4096;
-/// Entries kept apart in all.
-const ENTRIES_MAX: usize = 200_000;
+/// How much is kept apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QueueLimits {
+    /// Dirty names in one directory; beyond, the whole directory is listed.
+    pub names_per_directory: usize,
+    /// Names and files in all; beyond, everything is listed.
+    pub entries: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self {
+            names_per_directory: 4096,
+            entries: 200_000,
+        }
+    }
+}
 
 /// A place in the order of names. Many may share a ticket: all that one hint, or one directory,
 /// led to.
@@ -35,6 +48,7 @@ type Place = (Ticket, u64);
 /// The queue of one pipeline.
 #[derive(Default)]
 pub struct Queue {
+    limits: QueueLimits,
     last_ticket: u64,
     last_name: u64,
     names: BTreeMap<Place, (Inode, Name, Mark)>,
@@ -47,6 +61,14 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// One that keeps so much apart.
+    pub fn within(limits: QueueLimits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
     /// Takes in what a hint says.
     pub fn push(&mut self, hint: &Hint) {
         let mark = self.mark(hint.at, hint.origin, hint.source);
@@ -127,7 +149,7 @@ impl Queue {
             }
             return;
         }
-        if places.len() < NAMES_PER_DIRECTORY_MAX {
+        if places.len() < self.limits.names_per_directory {
             self.last_name += 1;
             let place = (mark.ticket, self.last_name);
             places.insert(name.clone(), place);
@@ -135,6 +157,12 @@ impl Queue {
             return;
         }
         self.push_listing(directory, mark, false, false);
+    }
+
+    /// Would another name in this directory be kept apart?
+    pub fn has_room_in(&self, directory: Inode) -> bool {
+        let known = self.name_places.get(&directory).map_or(0, HashMap::len);
+        known < self.limits.names_per_directory && !self.is_full()
     }
 
     /// A file to look at.
@@ -325,21 +353,34 @@ impl Queue {
         last.contains(&Some(Ticket::BACKGROUND))
     }
 
-    /// Too many entries to keep apart: the caller forgets them for one look at everything.
+    /// Too many entries to keep apart: the caller forgets them for one look at everything. Directories to list do
+    /// not count: looking at everything lists them all.
     pub fn is_crowded(&self) -> bool {
-        self.entries() > ENTRIES_MAX
+        self.names.len() + self.files.len() > self.limits.entries
     }
 
-    /// Forgets all entries for one look at everything, as old as the oldest of them.
+    /// Would one more be too many?
+    fn is_full(&self) -> bool {
+        self.names.len() + self.files.len() >= self.limits.entries
+    }
+
+    /// Forgets the entries for one look at everything, as old as the oldest of them; but for what no look tells.
     pub fn widen_to_everything(&mut self) {
         let Some(oldest) = self.oldest() else {
             return;
         };
-        let last_ticket = self.last_ticket;
+        // Of pages that are mapped the kernel tells nothing more before they are cleaned.
+        let mapped: Vec<_> = self
+            .files
+            .extract_if(|_, file| file.wants_flush())
+            .collect();
         *self = Self {
-            last_ticket,
-            ..Self::default()
+            last_ticket: self.last_ticket,
+            ..Self::within(self.limits)
         };
+        for (inode, file) in mapped {
+            self.put_back_file(inode, file);
+        }
         self.everything = Some(Mark {
             origin: OriginId::SCAN,
             sources: Source::Scan.into(),

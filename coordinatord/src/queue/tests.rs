@@ -99,7 +99,7 @@ fn a_rename_dirties_both_names() {
 #[test]
 fn too_many_names_become_a_listing_as_old_as_the_oldest() {
     let mut queue = Queue::default();
-    for at in 0..=NAMES_PER_DIRECTORY_MAX {
+    for at in 0..=QueueLimits::default().names_per_directory {
         queue.push(&hint(What::Name {
             directory: inode(1),
             name: name(&at.to_string()),
@@ -121,6 +121,35 @@ fn a_barrier_can_tell_when_everything_before_it_is_taken() {
     assert!(queue.oldest().unwrap().ticket <= barrier);
     queue.take_file(inode(1));
     assert!(queue.oldest().unwrap().ticket > barrier);
+}
+
+#[test]
+fn what_no_look_would_tell_outlives_widening() {
+    let mut queue = Queue::default();
+    queue.push(&write(1, 0, 1));
+    queue.push(&write(2, 7, 1));
+    queue.push(&hint(What::Flush { file: inode(2) }));
+    queue.widen_to_everything();
+    assert_eq!(queue.entries(), 1);
+    let mapped = queue.take_file(inode(2)).unwrap();
+    assert!(mapped.dirt.flush && mapped.dirt.ranges.contains(7, 1));
+}
+
+#[test]
+fn there_is_room_for_names_up_to_either_limit() {
+    let mut queue = Queue::within(QueueLimits {
+        names_per_directory: 2,
+        entries: 3,
+    });
+    let mut room = |directory, text: &str| {
+        let mark = queue.scan_mark(Instant::now());
+        queue.push_name(inode(directory), name(text), mark);
+        [1, 2].map(|directory| queue.has_room_in(inode(directory)))
+    };
+    assert_eq!(room(1, "a"), [true, true]);
+    assert_eq!(room(1, "b"), [false, true]);
+    assert_eq!(room(2, "a"), [false, false]);
+    assert!(!queue.is_crowded(), "no more than may be");
 }
 
 #[test]

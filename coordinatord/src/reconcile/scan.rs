@@ -32,6 +32,8 @@ pub struct Scan {
     /// Names that the index has and the disk has not, and why they were looked for; looked at again
     /// at the end.
     pub missing: Vec<(Inode, Name, Mark)>,
+    /// No ticket of theirs is older.
+    missing_from: Ticket,
     /// Hints were lost while it ran, and it finds what they would have told of.
     pub excused: bool,
     /// What was last stored before this batch may have changed without anybody hearing of it. What is announced
@@ -49,6 +51,7 @@ impl Scan {
             started: now,
             compared: 0,
             missing: Vec::new(),
+            missing_from: Ticket::BACKGROUND,
             excused: false,
             doubted_before: SequenceNumber(0),
             thorough: false,
@@ -63,6 +66,21 @@ impl Scan {
             thorough: self.thorough,
             ..Self::new(reason, now)
         }
+    }
+
+    /// A listing misses these names.
+    pub fn misses(&mut self, directory: Inode, names: Vec<Name>, why: Mark) {
+        if self.missing.is_empty() {
+            self.missing_from = Ticket::BACKGROUND;
+        }
+        self.missing_from = self.missing_from.min(why.ticket);
+        let missing = names.into_iter().map(|name| (directory, name, why));
+        self.missing.extend(missing);
+    }
+
+    /// Whoever waits for this ticket waits for names that are missing.
+    pub fn oldest_missing(&self) -> Option<Ticket> {
+        (!self.missing.is_empty()).then_some(self.missing_from)
     }
 
     /// Did somebody listen when it began? Then what nobody announced can be told from what nobody

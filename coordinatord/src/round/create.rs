@@ -18,9 +18,6 @@ use crate::look::{Stat, attributes_digest, read_attributes};
 use crate::queue::Mark;
 use crate::read::{OpenContent, Reader, open_content};
 
-/// Regular files up to this size arrive whole in one batch; larger ones in pieces, and get their
-/// name at the end.
-const WHOLE_BYTES_MAX: u64 = 4 << 20;
 /// New files larger than this rest a moment before they are read: most are temporary files about to
 /// be renamed over what they replace, and then only the difference has to be sent.
 const RESTING_BYTES_MIN: u64 = 1 << 20;
@@ -138,7 +135,7 @@ impl Round<'_> {
             }
             return self.attach(at.file, name, file, why.mark.origin);
         }
-        if stat.size > WHOLE_BYTES_MAX {
+        if stat.size > self.state.limits.batch_bytes {
             self.keep(at, name, content);
             let file = self.create_row(stat, attributes, true, why)?;
             self.state

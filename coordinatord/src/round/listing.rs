@@ -199,11 +199,7 @@ impl Round<'_> {
         // What somebody told of does not wait for a scan that nobody waits for.
         let waits = |scan: &&mut Scan| listing.scan || !scan.counts_misses();
         match self.state.scan.as_mut().filter(waits) {
-            Some(scan) => scan.missing.extend(
-                missing
-                    .into_iter()
-                    .map(|name| (row.inode, name, listing.mark)),
-            ),
+            Some(scan) => scan.misses(row.inode, missing, listing.mark),
             None => names.extend(missing),
         }
         Ok(ListingWork {
@@ -241,17 +237,23 @@ impl Round<'_> {
 }
 
 impl State {
-    /// The scan has listed everything: what it missed until now is looked at by name.
+    /// The scan has listed everything: what it missed until now is looked at by name. As much as the queue keeps
+    /// apart: of more names it would make a listing, and that would miss them again.
     fn queue_missing(&mut self, now: Instant) {
-        let missing = self
-            .scan
-            .as_mut()
-            .map(|scan| std::mem::take(&mut scan.missing));
-        for (directory, name, why) in missing.unwrap_or_default() {
+        let Some(scan) = self.scan.as_mut() else {
+            return;
+        };
+        let mut queued = 0;
+        for (directory, name, why) in &scan.missing {
+            if !self.queue.has_room_in(*directory) {
+                break;
+            }
             // In the place of the listing that missed it: a barrier that waits for that waits for this.
-            self.queue
-                .push_name(directory, name, Mark { since: now, ..why });
+            let mark = Mark { since: now, ..*why };
+            self.queue.push_name(*directory, name.clone(), mark);
+            queued += 1;
         }
+        scan.missing.drain(..queued);
     }
 
     /// Delayed entries whose time has come go back into the queue. In a quick round, so does what takes no

@@ -37,10 +37,8 @@ pub use state::{Delayed, ListingWork, ProtectedRoot, State, Tools, Waits};
 use crate::batch::BatchBuilder;
 use crate::clock;
 use crate::look::Directories;
-use crate::queue::{DirtyFile, Mark};
+use crate::queue::{DirtyFile, Mark, QueueLimits};
 
-/// Content of one batch, in bytes, beyond which nothing more is begun.
-const BATCH_PAYLOAD_BYTES: u64 = 4 << 20;
 /// Commands of one batch beyond which nothing more is begun.
 const BATCH_COMMANDS: usize = 8192;
 /// Bulk work (listings, large files) goes on for so long in one round.
@@ -52,6 +50,25 @@ const SMALL_BYTES: u64 = 1 << 20;
 const QUICK_PAYLOAD_BYTES: u64 = 16 << 20;
 /// A quick round ends after so long, whatever is left.
 const QUICK_TIME: Duration = Duration::from_millis(10);
+
+/// How much is kept apart, and sent at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Content of one batch, in bytes, beyond which nothing more is begun. New files up to this size arrive whole;
+    /// larger ones in pieces, and get their name at the end.
+    pub batch_bytes: u64,
+    /// What waits.
+    pub queue: QueueLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch_bytes: 4 << 20,
+            queue: QueueLimits::default(),
+        }
+    }
+}
 
 /// How much a round may take upon itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -240,7 +257,7 @@ impl<'s> Round<'s> {
 
     fn payload_limit(&self) -> u64 {
         match self.effort {
-            Effort::Usual => BATCH_PAYLOAD_BYTES,
+            Effort::Usual => self.state.limits.batch_bytes,
             Effort::Quick => QUICK_PAYLOAD_BYTES,
         }
     }

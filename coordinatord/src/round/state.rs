@@ -9,6 +9,7 @@ use everwrite_protocol::ids::{FileId, Name, Timestamp};
 use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::Origin;
 
+use super::Limits;
 use super::kept::KeptFiles;
 use super::pace::FilePace;
 use super::recent::RecentReads;
@@ -28,6 +29,7 @@ const TROUBLES_MAX: usize = 1000;
 
 /// What the coordinator knows for one receiver.
 pub struct State {
+    pub(super) limits: Limits,
     /// What the receiver holds.
     pub index: Index,
     /// What is dirty.
@@ -173,10 +175,16 @@ impl Tools {
 impl State {
     /// A state around an index, without roots.
     pub fn new(index: Index) -> anyhow::Result<Self> {
+        Self::within(Limits::default(), index)
+    }
+
+    /// The same, within other limits.
+    pub fn within(limits: Limits, index: Index) -> anyhow::Result<Self> {
         let files = index.files()?;
         Ok(Self {
+            limits,
             index,
-            queue: Queue::default(),
+            queue: Queue::within(limits.queue),
             roots: Vec::new(),
             accounts: Accounts::default(),
             staged: HashMap::new(),
@@ -222,12 +230,13 @@ impl State {
         let resting = self.resting.values().map(|(_, file)| file.mark);
         let delayed = self.delayed.values().map(Delayed::mark).chain(resting);
         let delayed = delayed.min_by_key(|mark| mark.ticket);
-        let scan = self.scan.as_ref().filter(|scan| !scan.missing.is_empty());
-        let missing = scan.map(|scan| Mark {
-            ticket: scan.mark_of(Ticket::default()),
-            since: scan.started,
-            origin: OriginId::SCAN,
-            sources: Source::Scan.into(),
+        let missing = self.scan.as_ref().and_then(|scan| {
+            Some(Mark {
+                ticket: scan.oldest_missing()?,
+                since: scan.started,
+                origin: OriginId::SCAN,
+                sources: Source::Scan.into(),
+            })
         });
         [self.queue.oldest(), listing, delayed, missing]
             .into_iter()
@@ -249,6 +258,15 @@ impl State {
         });
         let queued = self.queue.sources_of_name(&directory, name);
         delayed.fold(sources.and(queued), Sources::and)
+    }
+
+    /// What has arrived in part is to be sent anew.
+    pub fn dirty_staged(&mut self, mark: Mark) -> anyhow::Result<()> {
+        for row in self.index.staged()? {
+            self.queue
+                .dirty(row.inode, mark, |dirt| dirt.ranges.add(0, u64::MAX));
+        }
+        Ok(())
     }
 
     /// Is there anything to look at now?

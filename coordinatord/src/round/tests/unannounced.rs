@@ -57,3 +57,22 @@ fn what_is_written_and_set_back_is_found() {
     rig.scan();
     rig.check();
 }
+
+/// More names than the queue keeps apart in one directory: a listing of it would miss them again, for ever.
+#[test]
+fn many_names_that_went_unheard_are_found() {
+    let mut rig = Rig::new();
+    let file = |number: u32| rig.root.join(format!("file{number}"));
+    (0..12).for_each(|number| fs::write(file(number), "content").unwrap());
+    rig.settle();
+    (0..10).for_each(|number| fs::remove_file(rig.root.join(format!("file{number}"))).unwrap());
+    rig.state.queue = crate::queue::Queue::within(QueueLimits {
+        names_per_directory: 4,
+        entries: 100,
+    });
+    rig.state.scan = Some(Scan::new(ScanReason::Gap, Instant::now()));
+    let mark = rig.state.queue.scan_mark(Instant::now());
+    rig.state.list_roots(mark, true).unwrap();
+    rig.settle();
+    rig.check();
+}
