@@ -68,24 +68,36 @@ impl Pipeline {
         if !self.switch_on {
             return;
         }
-        if hints.iter().any(Hint::tells_of_loss)
-            && let Err(error) = self.state.index.suspect_unsettled()
-        {
-            self.failure = Some(format!("{error:#}"));
-        }
         for hint in hints {
             self.track_mapping(hint);
             self.account.tally.told(hint);
-            if let Some(scan) = self.state.scan.as_mut() {
-                scan.excused |= hint.tells_of_loss();
-            }
         }
         self.cutting.take_hints(hints);
         let news = self.state.recent.may_know(hints);
         let news = news.then(|| self.state.recent.news(hints));
         let hints = news.as_deref().unwrap_or(hints);
-        self.manager
-            .take_in(&mut self.state.queue, hints, clock::now(), clock::now);
+        let lost = hints.iter().any(Hint::tells_of_loss);
+        let queue = &mut self.state.queue;
+        let crowded = self.manager.take_in(queue, hints, clock::now(), clock::now);
+        if (lost || crowded)
+            && let Err(error) = self.hints_are_lost(crowded)
+        {
+            self.failure = Some(format!("{error:#}"));
+        }
+    }
+
+    /// Something was told that nobody knows any more, and everything is to be looked at. A file that was looked at
+    /// of late does not show by its times what it was written since its hint; and if the queue is `forgotten`, one
+    /// that has arrived in part would stay as it is.
+    fn hints_are_lost(&mut self, forgotten: bool) -> anyhow::Result<()> {
+        self.state.index.suspect_unsettled()?;
+        if let Some(scan) = self.state.scan.as_mut() {
+            scan.excused = true;
+        }
+        match self.state.queue.oldest().filter(|_| forgotten) {
+            Some(mark) => self.state.dirty_staged(mark),
+            None => Ok(()),
+        }
     }
 
     fn track_mapping(&mut self, hint: &Hint) {

@@ -155,11 +155,7 @@ impl Pipeline {
     fn catch_up(&mut self) -> Result<()> {
         self.state.index.suspect_recent(boot())?;
         let mark = self.state.queue.scan_mark(clock::now());
-        for row in self.state.index.staged()? {
-            self.state
-                .queue
-                .dirty(row.inode, mark, |dirt| dirt.ranges.add(0, u64::MAX));
-        }
+        self.state.dirty_staged(mark)?;
         self.failure = None;
         self.begin_scan(ScanReason::Gap)
     }

@@ -20,20 +20,23 @@ impl ScheduleManager {
         }
     }
 
-    /// Takes `hints` in; `now` is when the round starts, `clock` gives the time it ended.
+    /// Takes `hints` in; `now` is when the round starts, `clock` gives the time it ended. True: there were too many,
+    /// and the queue has forgotten them for one look at everything.
     pub fn take_in(
         &mut self,
         queue: &mut Queue,
         hints: &[Hint],
         now: Instant,
         clock: impl Fn() -> Instant,
-    ) {
+    ) -> bool {
         hints.iter().for_each(|hint| queue.push(hint));
-        if queue.is_crowded() {
+        let crowded = queue.is_crowded();
+        if crowded {
             queue.widen_to_everything();
         }
         self.pacer
             .finished(now, clock().saturating_duration_since(now));
+        crowded
     }
 
     /// When the next round may start.
