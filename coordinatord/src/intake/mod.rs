@@ -46,7 +46,7 @@ mod unsynced;
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -74,6 +74,8 @@ use policy::Policy;
 use reader::{Figures, News, Reader};
 use socket::Claim;
 
+use crate::clock;
+
 /// The ear. Stops listening when dropped.
 pub struct Intake {
     hall: Hall,
@@ -81,6 +83,8 @@ pub struct Intake {
     door: Caller,
     threads: Vec<JoinHandle<()>>,
     durable_asks: Mutex<Option<UnboundedReceiver<DurableAsk>>>,
+    /// Somebody simulates programs.
+    assumed: AtomicBool,
     _claim: Claim,
 }
 
@@ -120,6 +124,7 @@ impl Intake {
             door: caller,
             threads: Vec::new(),
             durable_asks: Mutex::new(Some(durable_asks)),
+            assumed: AtomicBool::new(false),
             _claim: claim,
         };
         intake.spawn("intake-reader", move || reader.run())?;
@@ -201,7 +206,7 @@ impl Intake {
         self.hall.policy.hold(longest);
         Hold {
             policy: Arc::clone(&self.hall.policy),
-            since: Instant::now(),
+            since: clock::now(),
         }
     }
 
@@ -212,7 +217,17 @@ impl Intake {
 
     /// Is any program heard by its shim?
     pub fn has_programs(&self) -> bool {
-        self.hall.room.processes() > 0
+        self.hall.room.processes() > 0 || self.assumed.load(Relaxed)
+    }
+
+    /// From now on some program counts as heard by its shim: who simulates programs makes them wait, too.
+    pub fn assume_programs(&self) {
+        self.assumed.store(true, Relaxed);
+    }
+
+    /// Are programs with the shim to wait?
+    pub fn is_holding(&self) -> bool {
+        self.hall.policy.is_holding()
     }
 
     /// Who has a segment now, and what came out of it.
@@ -277,7 +292,7 @@ pub struct Hold {
 impl Hold {
     /// How long they have been waiting at most.
     pub fn lasted(&self) -> Duration {
-        self.since.elapsed()
+        clock::since(self.since)
     }
 }
 

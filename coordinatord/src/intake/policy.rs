@@ -144,6 +144,11 @@ impl Policy {
         }
     }
 
+    /// Are writers to wait?
+    pub(super) fn is_holding(&self) -> bool {
+        self.page.hold.load(Acquire) != 0
+    }
+
     /// Has `fsync` wait for the receiver, or not.
     pub(super) fn set_durable(&self, durable: Option<DurableFsync>) {
         let longest = durable.map_or(0, |durable| durable.longest.as_millis());

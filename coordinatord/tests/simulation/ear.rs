@@ -79,19 +79,10 @@ impl Ear {
     /// A program did something.
     pub(crate) fn told(&self, done: Done) {
         let mut state = self.state();
-        state.operations += 1;
-        if state.to.is_none() {
-            return;
-        }
-        if state.deaf {
-            state.lost = true;
-            return;
-        }
-        if state.some_unheard && self.dice.percent(30) {
+        if !state.hears() || state.some_unheard && self.dice.percent(30) {
             return;
         }
         let late = self.dice.percent(30);
-        let now = clock::now();
         for what in done.told {
             for _ in 0..1 + u64::from(self.dice.percent(10)) {
                 let wait = if late {
@@ -100,24 +91,39 @@ impl Ear {
                     self.dice.ms(3)
                 };
                 let what = self.widened(what.clone());
-                let source = match self.dice.percent(50) {
-                    true => Source::Shim,
-                    false => Source::Kernel,
-                };
-                let hint = Hint {
-                    origin: OriginId(1),
-                    source,
-                    at: now,
-                    what,
-                };
-                state.waiting.push((now + wait, hint));
-                let ear = self.clone();
-                drop(tokio::spawn(async move {
-                    tokio::time::sleep(wait).await;
-                    ear.deliver();
-                }));
+                self.announce(&mut state, what, wait);
             }
         }
+    }
+
+    /// The same, of which is told after that time.
+    pub(crate) fn told_after(&self, wait: Duration, done: Done) {
+        let mut state = self.state();
+        if state.hears() {
+            for what in done.told {
+                self.announce(&mut state, what, wait);
+            }
+        }
+    }
+
+    fn announce(&self, state: &mut State, what: What, wait: Duration) {
+        let source = match self.dice.percent(50) {
+            true => Source::Shim,
+            false => Source::Kernel,
+        };
+        let now = clock::now();
+        let hint = Hint {
+            origin: OriginId(1),
+            source,
+            at: now,
+            what,
+        };
+        state.waiting.push((now + wait, hint));
+        let ear = self.clone();
+        drop(tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            ear.deliver();
+        }));
     }
 
     fn widened(&self, what: What) -> What {
@@ -204,6 +210,13 @@ impl Ear {
 }
 
 impl State {
+    /// Something happens: is it heard?
+    fn hears(&mut self) -> bool {
+        self.operations += 1;
+        self.lost |= self.deaf && self.to.is_some();
+        !self.deaf && self.to.is_some()
+    }
+
     fn send(&self, event: Event) {
         if let Some(to) = &self.to {
             // A coordinator that has been killed hears nothing.

@@ -16,8 +16,6 @@ pub(crate) const SECRET: &str = "outside all roots";
 /// Recovery points of a run that are judged, besides checkpoints.
 const CONSISTENT_JUDGED: usize = 10;
 const OTHERS_JUDGED: usize = 6;
-/// More content does not fit a batch.
-const BATCH_BYTES: usize = 4 << 20;
 
 /// The end of a run: all rules.
 pub(crate) fn judge(world: &World, dice: &Dice) {
@@ -140,7 +138,8 @@ fn could_have_been(world: &World, came: &Came) {
             let whole = wholes.contains(&blake3::hash(content));
             // One that was replaced while the index was lost is taken for the old one, and becomes it piece by
             // piece where it does not fit a batch.
-            let on_its_way = came.cut.kind == CutKind::Partial && content.len() > BATCH_BYTES;
+            let on_its_way =
+                came.cut.kind == CutKind::Partial && content.len() as u64 > world.batch_bytes;
             assert!(
                 whole || on_its_way,
                 "batch {number}: {shown} is half a file"

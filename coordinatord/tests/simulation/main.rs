@@ -14,7 +14,7 @@
 //!
 //! What is not simulated: intake, witness and front (the ear stands for them; the intake is there, but nobody
 //! attaches), TLS, the kernel's times of files (real ones; runs do not depend on them), durability of disks
-//! (killed, not without power: `disk_loses_power` is about that), programs that wait for a cut.
+//! (killed, not without power: `disk_loses_power` is about that).
 //!
 //! `EVERWRITE_SEED=n` runs that one, `EVERWRITE_SIMULATIONS=n` as many as that; otherwise as many as fit.
 //! `EVERWRITE_TRACE=1` shows all that happened.
@@ -98,7 +98,7 @@ fn run(seed: u64, power: bool) -> Result<Ran, String> {
 /// Runs these, several at once, as long as there is time.
 fn run_all(seeds: impl Iterator<Item = u64> + Send, time: Duration, power: bool) {
     let (seeds, until) = (Mutex::new(seeds), Instant::now() + time);
-    let [runs, batches, consistent, kills] = [const { AtomicU64::new(0) }; 4];
+    let [runs, batches, consistent, kills, waits] = [const { AtomicU64::new(0) }; 5];
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
@@ -113,6 +113,7 @@ fn run_all(seeds: impl Iterator<Item = u64> + Send, time: Duration, power: bool)
                             batches.fetch_add(ran.batches as u64, Ordering::Relaxed);
                             consistent.fetch_add(ran.consistent as u64, Ordering::Relaxed);
                             kills.fetch_add(u64::from(ran.kills), Ordering::Relaxed);
+                            waits.fetch_add(u64::from(ran.waits), Ordering::Relaxed);
                         }
                         Err(why) => failed.lock().unwrap().push(why),
                     }
@@ -120,9 +121,11 @@ fn run_all(seeds: impl Iterator<Item = u64> + Send, time: Duration, power: bool)
             });
         }
     });
-    let [runs, batches, consistent, kills] =
-        [runs, batches, consistent, kills].map(AtomicU64::into_inner);
-    println!("{runs} runs, {batches} batches, {consistent} of them consistent, {kills} kills");
+    let [runs, batches, consistent, kills, waits] =
+        [runs, batches, consistent, kills, waits].map(AtomicU64::into_inner);
+    println!(
+        "{runs} runs, {batches} batches, {consistent} of them consistent, {kills} kills, {waits} waits for a cut"
+    );
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }

@@ -43,6 +43,8 @@ struct State {
     receiver: Option<Arc<Sources>>,
     down: bool,
     slow: bool,
+    /// Lines are cut as soon as the coordinator says something.
+    trap: bool,
     lines: watch::Sender<End>,
 }
 
@@ -52,6 +54,7 @@ impl Network {
             receiver: None,
             down: false,
             slow: false,
+            trap: false,
             lines: watch::Sender::new(End::No),
         };
         Self {
@@ -91,6 +94,19 @@ impl Network {
         self.end(end);
     }
 
+    /// Cuts them in the middle of what the coordinator says next.
+    pub(crate) fn cut_in_the_middle(&self) {
+        self.state().trap = true;
+    }
+
+    fn takes_the_trap(&self) -> bool {
+        let taken = std::mem::take(&mut self.state().trap);
+        if taken {
+            self.cut();
+        }
+        taken
+    }
+
     /// Both sides hear that the other is gone.
     pub(crate) fn close(&self) {
         self.end(End::Both);
@@ -116,6 +132,7 @@ impl Dial for Network {
         });
         let pieces = [900, 9000, PIPE_BYTES];
         let line = Line {
+            network: self.clone(),
             dice: self.dice.clone(),
             slow: state.slow,
             piece: *self.dice.pick(&pieces).unwrap_or(&PIPE_BYTES),
@@ -127,6 +144,7 @@ impl Dial for Network {
 }
 
 struct Line {
+    network: Network,
     dice: Dice,
     slow: bool,
     piece: usize,
@@ -139,8 +157,8 @@ impl Line {
         let (far_reads, far_writes) = tokio::io::split(far);
         let mut end = self.end.clone();
         let (mut up, mut down) = (
-            Way::new(&self, near_reads, far_writes),
-            Way::new(&self, far_reads, near_writes),
+            Way::new(&self, Some(&self.network), near_reads, far_writes),
+            Way::new(&self, None, far_reads, near_writes),
         );
         let ended = tokio::select! {
             biased;
@@ -179,6 +197,8 @@ const FOR_EVER: Duration = Duration::from_secs(100);
 struct Way<R, W> {
     from: R,
     to: W,
+    /// Who may have set a trap on it.
+    network: Option<Network>,
     dice: Dice,
     slow: bool,
     piece: usize,
@@ -186,10 +206,16 @@ struct Way<R, W> {
 }
 
 impl Way<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>> {
-    fn new(line: &Line, from: ReadHalf<DuplexStream>, to: WriteHalf<DuplexStream>) -> Self {
+    fn new(
+        line: &Line,
+        network: Option<&Network>,
+        from: ReadHalf<DuplexStream>,
+        to: WriteHalf<DuplexStream>,
+    ) -> Self {
         Self {
             from,
             to,
+            network: network.cloned(),
             dice: line.dice.clone(),
             slow: line.slow,
             piece: line.piece,
@@ -207,6 +233,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Way<R, W> {
                 return;
             };
             self.under_way.extend_from_slice(&buffer[..count]);
+            if self.network.as_ref().is_some_and(Network::takes_the_trap) {
+                return std::future::pending().await;
+            }
             let wait = if self.slow {
                 self.dice.ms(200)
             } else {

@@ -24,6 +24,10 @@ const LARGE_BYTES: usize = 5 << 20;
 /// Replaced only, as a whole: whatever else is read of it would be half a file.
 const WHOLES: [&str; 3] = ["r0", "r1", "r2"];
 
+/// Always there, and written to in places only: what is not told of one shows as long as it is not compared.
+const HOT: &str = "hot";
+const HOT_BYTES: usize = 64 << 10;
+
 /// The programs, and all that the disk ever showed.
 pub(crate) struct Programs {
     root: PathBuf,
@@ -49,6 +53,7 @@ pub(crate) struct Done {
 impl Programs {
     pub(crate) fn new(root: &Path, elsewhere: &Path, dice: Dice, large: u32) -> Self {
         fs::write(root.join("keep"), "so that the root is never empty").unwrap();
+        fs::write(root.join(HOT), dice.bytes(HOT_BYTES)).unwrap();
         let mut programs = Self {
             root: root.to_owned(),
             elsewhere: elsewhere.to_owned(),
@@ -142,7 +147,8 @@ impl Programs {
         };
         let whole = |path: &Vec<u8>| WHOLES.iter().any(|whole| whole.as_bytes() == path);
         let fits = tree.iter().filter(|(path, entry)| {
-            !path.is_empty() && *path != b"keep" && !whole(path) && wanted(entry.kind)
+            let own = [b"".as_slice(), b"keep", HOT.as_bytes()];
+            !own.contains(&&path[..]) && !whole(path) && wanted(entry.kind)
         });
         fits.map(|(path, _)| path.clone()).collect()
     }
@@ -247,6 +253,21 @@ impl Programs {
         file.write_all_at(&bytes, offset).unwrap();
         let told = vec![self.written(&path, offset, bytes.len() as u64)];
         done("write into", &path, told)
+    }
+
+    /// Somewhere into a file that is always there.
+    pub(crate) fn write_hot(&mut self) -> Done {
+        self.let_time_pass();
+        let bytes = self.dice.bytes(500);
+        let offset = self.dice.below((HOT_BYTES - bytes.len()) as u64);
+        let options = OpenOptions::new().write(true).open(self.root.join(HOT));
+        options.unwrap().write_all_at(&bytes, offset).unwrap();
+        self.look();
+        let told = vec![self.written(HOT.as_bytes(), offset, bytes.len() as u64)];
+        Done {
+            what: format!("write into {HOT} at {offset}"),
+            told,
+        }
     }
 
     fn append(&mut self) -> Option<Done> {

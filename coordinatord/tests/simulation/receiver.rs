@@ -52,6 +52,8 @@ struct State {
     /// How often it was started.
     starts: u64,
     full: bool,
+    /// Longest time that what came waits until it is written, in milliseconds.
+    late_ms: u64,
     /// Acknowledged to the coordinator, ever.
     acknowledged: SequenceNumber,
     /// Batches that were taken, and parts of the one that is coming.
@@ -62,10 +64,21 @@ struct State {
 }
 
 impl Machine {
-    pub(crate) fn new(directory: PathBuf, network: Network, dice: Dice, trace: Trace) -> Self {
+    /// One whose disk takes so many milliseconds at most.
+    pub(crate) fn new(
+        directory: PathBuf,
+        late_ms: u64,
+        network: Network,
+        dice: Dice,
+        trace: Trace,
+    ) -> Self {
+        let state = State {
+            late_ms,
+            ..State::default()
+        };
         Self {
             directory,
-            state: Arc::default(),
+            state: Arc::new(Mutex::new(state)),
             network,
             dice,
             trace,
@@ -163,7 +176,8 @@ impl Machine {
         let dice = self.dice.clone();
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(Duration::from_millis(1) + dice.ms(8)).await;
+                let late_ms = this.state().late_ms;
+                tokio::time::sleep(Duration::from_millis(1) + dice.ms(late_ms)).await;
                 let Some(store) = weak.upgrade() else { return };
                 store.drive_log();
                 if dice.percent(6) && !this.state().full {

@@ -11,7 +11,7 @@ use everwrite_coordinatord::index::Index;
 use everwrite_coordinatord::intake::Intake;
 use everwrite_coordinatord::network_backup::{Target, Uplink};
 use everwrite_coordinatord::pipeline::{Event, Pipeline, PipelineParts, Request};
-use everwrite_coordinatord::round::{State, Tools, Waits};
+use everwrite_coordinatord::round::{Limits, State, Tools, Waits};
 use everwrite_coordinatord::witness::{Witness, WitnessReport};
 use everwrite_protocol::control::{EbpfCapture, NamesCapture};
 use tokio::runtime::Runtime;
@@ -31,11 +31,12 @@ const UPLINK_EVENTS_MAX: usize = 256;
 pub(crate) struct Home {
     paths: Paths,
     root: PathBuf,
-    /// Hears nobody: no program here has the shim.
+    /// Hears nobody, and makes programs wait.
     intake: Arc<Intake>,
     runtime: Arc<Runtime>,
     /// Is all that programs do told of?
     hears_all: bool,
+    limits: Limits,
 }
 
 pub(crate) struct Coordinator {
@@ -55,17 +56,31 @@ impl Home {
         self.paths.create().unwrap();
     }
 
-    pub(crate) fn new(at: &Path, root: &Path, runtime: &Arc<Runtime>, hears_all: bool) -> Self {
+    pub(crate) fn new(
+        at: &Path,
+        root: &Path,
+        runtime: &Arc<Runtime>,
+        hears_all: bool,
+        limits: Limits,
+    ) -> Self {
         let paths = Paths::at_home(at).unwrap();
         paths.create().unwrap();
         let (hints, _nobody) = mpsc::channel(1);
+        let intake = Intake::start(paths.run(), hints).unwrap();
+        intake.assume_programs();
         Self {
-            intake: Arc::new(Intake::start(paths.run(), hints).unwrap()),
+            intake: Arc::new(intake),
             paths,
             root: root.to_owned(),
             runtime: Arc::clone(runtime),
             hears_all,
+            limits,
         }
+    }
+
+    /// Where programs see whether they are to wait.
+    pub(crate) fn intake(&self) -> Arc<Intake> {
+        Arc::clone(&self.intake)
     }
 
     pub(crate) fn index(&self) -> PathBuf {
@@ -111,7 +126,7 @@ impl Home {
             receiver,
             paths: self.paths.clone(),
             config: Arc::new(config),
-            state: State::new(index).unwrap(),
+            state: State::within(self.limits, index).unwrap(),
             tools: Tools {
                 devices: Arc::new(Devices::new(Arc::clone(&self.intake))),
                 witness: Arc::new(Witness::assumed(report(self.hears_all)).unwrap()),

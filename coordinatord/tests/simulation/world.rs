@@ -1,11 +1,15 @@
 //! One run: programs work, and things go wrong, until all faults stop and all has to be well.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use everwrite_coordinatord::clock::{self, Simulated, simulate, wall_clock};
+use everwrite_coordinatord::intake::Intake;
 use everwrite_coordinatord::pipeline::Request;
+use everwrite_coordinatord::queue::QueueLimits;
+use everwrite_coordinatord::round::Limits;
 use everwrite_protocol::ids::{SequenceNumber, Timestamp};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -24,6 +28,10 @@ use crate::trace::Trace;
 const BEGIN: Timestamp = Timestamp(1_800_000_000_000_000_000);
 /// Longest that it takes until all is stored once nothing is wrong any more.
 const CONVERGES: Duration = Duration::from_secs(300);
+/// Longest that a program waits.
+const HOLD_MS_MAX: u32 = 20;
+/// When what is told late is told.
+const LATE: Duration = Duration::from_millis(400);
 /// Faults and whiles of one run.
 const STEPS: u64 = 16;
 
@@ -34,8 +42,12 @@ struct Manner {
     hears_all: bool,
     /// Can every write be told from the one before by the file's times?
     fine_times: bool,
-    /// Files larger than a batch.
+    /// Files larger than any batch.
     large: u32,
+    /// How much the coordinator keeps apart and sends at once.
+    limits: Limits,
+    /// How long the receiver's disk takes.
+    late_ms: u64,
     /// Longest time between two operations.
     rest_ms: u64,
 }
@@ -46,9 +58,26 @@ impl Manner {
             hears_all: dice.percent(70),
             fine_times: fine_times && dice.percent(50),
             large: if dice.percent(15) { 2 } else { 0 },
+            limits: limits(dice),
+            late_ms: if dice.percent(25) { 400 } else { 8 },
             rest_ms: *dice.pick(&[20, 80, 300]).unwrap_or(&80),
         }
     }
+}
+
+/// Those of everyday, or ones that little goes beyond.
+fn limits(dice: &Dice) -> Limits {
+    let mut limits = Limits::default();
+    if dice.percent(40) {
+        limits.batch_bytes = 48 << 10;
+    }
+    if dice.percent(30) {
+        limits.queue = QueueLimits {
+            names_per_directory: 3,
+            entries: 6,
+        };
+    }
+    limits
 }
 
 /// What came of a run.
@@ -58,6 +87,8 @@ pub(crate) struct Ran {
     pub(crate) batches: usize,
     pub(crate) consistent: usize,
     pub(crate) kills: u32,
+    /// How often programs have waited.
+    pub(crate) waits: u32,
 }
 
 pub(crate) struct World {
@@ -65,6 +96,10 @@ pub(crate) struct World {
     pub(crate) ear: Ear,
     pub(crate) machine: Machine,
     pub(crate) trace: Trace,
+    /// More content does not fit a batch.
+    pub(crate) batch_bytes: u64,
+    /// How often programs have waited.
+    waits: Arc<AtomicU32>,
     programs: Arc<Mutex<Programs>>,
     /// Programs rest.
     rest: Arc<Mutex<bool>>,
@@ -109,6 +144,7 @@ pub(crate) fn run(seed: u64, trace: &Trace, power: bool) -> Ran {
         batches: batches.len(),
         consistent: consistent.count(),
         kills: world.kills,
+        waits: world.waits.load(Relaxed),
     };
     world.end();
     simulate(None);
@@ -145,11 +181,25 @@ impl World {
         let mut world = Self {
             base: base.to_owned(),
             ear: Ear::new(dice(2), trace.clone(), !manner.hears_all),
-            machine: Machine::new(store, network.clone(), dice(4), trace.clone()),
+            batch_bytes: manner.limits.batch_bytes,
+            waits: Arc::default(),
+            machine: Machine::new(
+                store,
+                manner.late_ms,
+                network.clone(),
+                dice(4),
+                trace.clone(),
+            ),
             programs: Arc::new(Mutex::new(programs)),
             rest: Arc::default(),
             network,
-            home: Home::new(&base.join("home"), &root, &runtime, manner.hears_all),
+            home: Home::new(
+                &base.join("home"),
+                &root,
+                &runtime,
+                manner.hears_all,
+                manner.limits,
+            ),
             coordinator: None,
             receiver_runs: false,
             runtime,
@@ -174,9 +224,15 @@ impl World {
     fn begin(&mut self, dice: Dice, rest_ms: u64) {
         let (programs, rest) = (Arc::clone(&self.programs), Arc::clone(&self.rest));
         let (ear, trace) = (self.ear.clone(), self.trace.clone());
+        let (intake, waits) = (self.home.intake(), Arc::clone(&self.waits));
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(dice.ms(rest_ms)).await;
+                // Most have the shim.
+                if intake.is_holding() && dice.percent(70) {
+                    waits.fetch_add(1, Relaxed);
+                    wait(&intake).await;
+                }
                 if !*locked(&rest) {
                     let done = locked(&programs).act();
                     trace.note(&done.what);
@@ -224,7 +280,8 @@ impl World {
 
     fn step(&mut self) {
         match self.dice.below(20) {
-            0 | 1 => self.network.cut(),
+            0 => self.network.cut(),
+            1 => self.network.cut_in_the_middle(),
             2 => self.outage(),
             3 | 4 => self.kill_receiver(),
             5 => self.kill_in_mirror(),
@@ -246,6 +303,9 @@ impl World {
     }
 
     fn outage(&mut self) {
+        if self.dice.percent(40) {
+            self.tell_half();
+        }
         self.trace.note("outage");
         self.network.set_down(true);
         self.network.cut();
@@ -290,7 +350,40 @@ impl World {
         self.coordinator = Some(started);
     }
 
+    /// A program writes to a file that others write to as well.
+    fn write_hot(&self, told_after: Duration) {
+        let done = self.programs().write_hot();
+        self.trace.note(&done.what);
+        self.ear.told_after(told_after, done);
+    }
+
+    /// Of two writes to a file the first has been told of, and was looked at when both had been made.
+    fn tell_half(&mut self) {
+        self.write_hot(LATE);
+        self.write_hot(Duration::ZERO);
+        let time = self.dice.ms(LATE.as_millis() as u64);
+        self.pass(time);
+    }
+
+    /// Dies; then, unheard, a file is written to that is written to again as soon as somebody listens.
     fn lose_power(&mut self) {
+        if self.dice.percent(40) {
+            self.tell_half();
+        }
+        self.stop_coordinator();
+        let writes = self.dice.percent(40);
+        if writes {
+            self.write_hot(Duration::ZERO);
+        }
+        let time = self.dice.ms(500);
+        self.pass(time);
+        self.start_coordinator();
+        if writes {
+            self.write_hot(Duration::ZERO);
+        }
+    }
+
+    fn stop_coordinator(&mut self) {
         let Some(power) = &mut self.power else {
             return self.kill_coordinator();
         };
@@ -304,9 +397,6 @@ impl World {
         self.home.renew();
         power::does_not_lead(&self.home.index(), self.machine.acknowledged());
         self.set_wall(wall_clock());
-        let time = self.dice.ms(500);
-        self.pass(time);
-        self.start_coordinator();
     }
 
     fn kill_coordinator(&mut self) {
@@ -328,9 +418,6 @@ impl World {
             }
             _ => {}
         }
-        let time = self.dice.ms(500);
-        self.pass(time);
-        self.start_coordinator();
     }
 
     fn copy_index(&mut self) {
@@ -344,6 +431,11 @@ impl World {
         let longest = *self.dice.pick(&[2000, 6000, 20_000]).unwrap_or(&6000);
         let time = self.dice.ms(longest);
         self.pass(time);
+        // What it has taken and not written is still to come.
+        if self.dice.percent(40) {
+            self.lose_power();
+            self.pass(time);
+        }
         self.trace.note("there is room again");
         self.machine.set_full(false);
     }
@@ -351,18 +443,22 @@ impl World {
     fn be_deaf(&mut self) {
         self.trace.note("nothing is heard");
         self.ear.set_deaf(true);
+        self.write_hot(Duration::ZERO);
         let time = self.dice.ms(800);
         self.pass(time);
         self.ear.set_deaf(false);
+        self.write_hot(Duration::ZERO);
     }
 
     fn switch(&mut self) {
         self.trace.note("the switch is off");
         self.ear.request(Request::Switch(false));
+        self.write_hot(Duration::ZERO);
         let time = self.dice.ms(800);
         self.pass(time);
         self.trace.note("the switch is on");
         self.ear.request(Request::Switch(true));
+        self.write_hot(Duration::ZERO);
     }
 
     fn turn_clock_back(&mut self) {
@@ -456,6 +552,16 @@ impl World {
     fn end(mut self) {
         self.coordinator = None;
         self.machine.kill();
+    }
+}
+
+/// As the shim does: until it may go on, or for as long as it ever waits.
+async fn wait(intake: &Intake) {
+    for _ in 0..HOLD_MS_MAX {
+        if !intake.is_holding() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
