@@ -137,6 +137,8 @@ impl Round<'_> {
     ) -> Result<()> {
         let stat = &content.stat;
         let waits_for_growth = self.is_quick() && entry.waits_for_growth();
+        // Before the end of a file that has grown is added, which has no end itself.
+        let early = entry.dirt.ranges.pass(stat.size) || waits_for_growth;
         widen(&mut entry, &row, stat, self.doubt(&row)?);
         if self.state.mapped.contains_key(&row.inode) && is_in_memory(&content.file) {
             // Nothing tells of what is stored into it.
@@ -181,7 +183,6 @@ impl Round<'_> {
             ..Dirt::default()
         };
         let (inode, mark) = (row.inode, entry.mark);
-        let early = entry.dirt.ranges.pass(stat.size) || waits_for_growth;
         self.send_ranges(at, name, row, content, entry, bytes)?;
         if early {
             self.look_for_growth(inode, mark);
