@@ -25,6 +25,16 @@ impl Index {
         Ok(file.map(|id| FileId(id.cast_unsigned())))
     }
 
+    /// The same with what is known of it: one question in place of two, of which a scan asks one for each name.
+    pub fn child_row(&self, parent: FileId, name: &Name) -> Result<Option<FileRow>> {
+        let mut statement = self.database.prepare_cached(
+            "SELECT id, device, inode, birth, kind, size, modified, changed, digest, staged
+             FROM name JOIN file ON id = file WHERE parent = ?1 AND name = ?2",
+        )?;
+        let keys = params![parent.0.cast_signed(), name.as_bytes()];
+        Ok(statement.query_row(keys, FileRow::read).optional()?)
+    }
+
     /// All names in a directory, in byte order.
     pub fn children(&self, parent: FileId) -> Result<Vec<(Name, FileId)>> {
         let mut statement = self

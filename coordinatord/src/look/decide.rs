@@ -32,7 +32,7 @@ pub enum NameVerdict {
 }
 
 /// `indexed`: the file of that name in the index; `found`: what the disk has there; `known`: the file
-/// that the index knows by the inode found.
+/// that the index knows by the inode found, which need not be looked for where the two are [the same](is_same).
 pub fn decide_name(
     indexed: Option<&FileRow>,
     found: Option<&Stat>,
@@ -65,7 +65,8 @@ fn may_adopt(row: &FileRow, stat: &Stat) -> bool {
     row.kind == stat.kind && changeable.contains(&stat.kind)
 }
 
-fn is_same(row: &FileRow, stat: &Stat) -> bool {
+/// Are the row and what was found the same file?
+pub fn is_same(row: &FileRow, stat: &Stat) -> bool {
     stat.is_file(row.inode, row.birth) && row.kind == stat.kind
 }
 
@@ -130,6 +131,13 @@ mod tests {
                 Some(&a),
                 Some(stat(10, 5)),
                 Some(&a),
+                NameVerdict::Same(FileId(1)),
+            ),
+            // What the inode is known as was not even looked for.
+            (
+                Some(&a),
+                Some(stat(10, 5)),
+                None,
                 NameVerdict::Same(FileId(1)),
             ),
             (

@@ -9,6 +9,6 @@ mod stat;
 
 pub use accounts::Accounts;
 pub use attributes::{attributes_digest, attributes_of, read_attributes};
-pub use decide::{NameVerdict, decide_name};
+pub use decide::{NameVerdict, decide_name, is_same};
 pub use directories::{Directories, DirectoryGone, OpenDirectory, Place};
 pub use stat::{Stat, stat_at, stat_descriptor};

@@ -14,7 +14,9 @@ use super::Round;
 use super::account::Sides;
 use crate::exclude::Excludes;
 use crate::index::FileRow;
-use crate::look::{DirectoryGone, NameVerdict, OpenDirectory, Place, Stat, decide_name, stat_at};
+use crate::look::{
+    DirectoryGone, NameVerdict, OpenDirectory, Place, Stat, decide_name, is_same, stat_at,
+};
 use crate::queue::Mark;
 use crate::reconcile::RootVerdict;
 
@@ -106,11 +108,10 @@ impl Round<'_> {
         if hinted && found.is_some_and(|stat| stat.kind == Kind::Symlink) {
             self.follow_link(place, name, why.mark);
         }
-        let indexed = match self.state.index.child(at.file, name)? {
-            Some(file) => self.state.index.file(file)?,
-            None => None,
-        };
+        let indexed = self.state.index.child_row(at.file, name)?;
         let known = match &found {
+            // As in most of what scans look at: there is nothing else that it could be.
+            Some(stat) if indexed.as_ref().is_some_and(|row| is_same(row, stat)) => None,
             Some(stat) => {
                 self.state
                     .index
