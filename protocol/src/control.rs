@@ -5,7 +5,8 @@ mod account;
 use serde::{Deserialize, Serialize};
 
 pub use account::{
-    AcknowledgeAnswer, AcknowledgeRequest, Burst, Changes, Lately, Miss, MissCause, ProgramChanges,
+    AcknowledgeAnswer, AcknowledgeRequest, Burst, CaptureGap, Changes, GapCause, Lately, Miss,
+    MissCause, ProgramChanges,
 };
 
 use crate::ids::{SequenceNumber, Timestamp};
@@ -161,6 +162,9 @@ pub struct Capture {
     /// The same of the last hour and day, whoever was started when.
     #[serde(default)]
     pub lately: Lately,
+    /// Contents since start that were told of and gone before they could be read: they are in no recovery point.
+    #[serde(default)]
+    pub gaps: u64,
 }
 
 /// The shim's part.
@@ -439,6 +443,9 @@ pub struct Coverage {
     /// The misses of the last day, the newest first; at most 500 for each receiver.
     #[serde(default)]
     pub misses: Vec<Miss>,
+    /// The capture gaps of the last day, the newest first; at most 500 for each receiver.
+    #[serde(default)]
+    pub gaps: Vec<CaptureGap>,
 }
 
 /// A process that has a segment.

@@ -66,6 +66,16 @@ impl Daemon {
         );
     }
 
+    /// Runs something while the daemon stands still, as one that gets no processor does.
+    pub fn while_stopped<R>(&self, what: impl FnOnce() -> R) -> R {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let signal = |signal| rustix::process::kill_process(pid, signal).expect("signal a daemon");
+        signal(rustix::process::Signal::STOP);
+        let result = what();
+        signal(rustix::process::Signal::CONT);
+        result
+    }
+
     /// All that was logged since the first start.
     pub fn log(&self) -> String {
         text(&std::fs::read(&self.log).unwrap_or_default())

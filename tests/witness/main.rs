@@ -16,3 +16,4 @@ mod overwhelmed;
 mod places;
 mod programs;
 mod scene;
+mod unread;

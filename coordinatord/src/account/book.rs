@@ -1,13 +1,14 @@
 //! The account of one pipeline, put together.
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use everwrite_protocol::control::{Changes, Miss, PathText};
+use everwrite_protocol::control::{CaptureGap, Changes, Miss, PathText};
 use everwrite_protocol::ids::Timestamp;
 use everwrite_protocol::wire::Origin;
 
-use super::{Bursts, Change, Kept, Processes, Programs, Suspect, Tally, count};
+use super::{Bursts, Change, Gap, Kept, Processes, Programs, Suspect, Tally, count};
 
 /// Counts alone are worth a write only so often.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
@@ -26,6 +27,8 @@ pub struct Account {
     pub programs: Programs,
     /// Since start.
     pub changes: Changes,
+    /// Contents that were gone before they could be read, since start.
+    pub gaps: u64,
     file: PathBuf,
     /// Something is not in the file yet; and something that nobody should have to do without.
     unsaved: (bool, bool),
@@ -50,6 +53,7 @@ impl Account {
             processes: Processes::default(),
             programs: Programs::default(),
             changes: Changes::default(),
+            gaps: 0,
             file,
             unsaved: (false, false),
             saved: now,
@@ -74,6 +78,14 @@ impl Account {
         self.kept.miss(miss.clone());
         self.unsaved.1 = true;
         Some(miss)
+    }
+
+    /// Something was gone before it could be read.
+    pub fn gap(&mut self, gap: &Gap, at: Timestamp) {
+        let (path, cause) = (path_text(&gap.path), gap.cause);
+        self.kept.gap(CaptureGap { at, path, cause });
+        self.gaps += 1;
+        self.unsaved.1 = true;
     }
 
     /// Something happened that is to be kept.
@@ -107,14 +119,17 @@ impl Account {
 }
 
 fn told(suspect: &Suspect, witness: bool, at: Timestamp) -> Miss {
-    use std::os::unix::ffi::OsStrExt;
     Miss {
         at,
-        path: PathText::from_bytes(suspect.path.as_os_str().as_bytes()),
+        path: path_text(&suspect.path),
         size: suspect.size,
         cause: suspect.cause,
         witness,
     }
+}
+
+fn path_text(path: &Path) -> PathText {
+    PathText::from_bytes(path.as_os_str().as_bytes())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use everwrite_protocol::control::MissCause;
+use everwrite_protocol::control::{GapCause, MissCause};
 use everwrite_protocol::ids::{Name, Timestamp};
 use everwrite_protocol::local::Inode;
 
@@ -34,6 +34,15 @@ pub struct Suspect {
     pub size: u64,
     /// What it looks like.
     pub cause: MissCause,
+}
+
+/// Content that was told of and was gone before it could be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Gap {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// How it came.
+    pub cause: GapCause,
 }
 
 /// The two sides of a change that nobody announced.

@@ -9,17 +9,17 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 
-use everwrite_protocol::control::{Burst, Miss};
+use everwrite_protocol::control::{Burst, CaptureGap, Miss};
 use everwrite_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::periods::Periods;
 
-/// Misses that are kept by name.
+/// Misses that are kept by name, and capture gaps.
 const MISSES_MAX: usize = 500;
 /// Bursts that are kept.
 const BURSTS_MAX: usize = 100;
-/// How long a miss or a burst is shown.
+/// How long a miss, a gap or a burst is shown.
 const DAY_NS: i64 = 24 * 60 * 60 * 1_000_000_000;
 
 /// Counts of the last day, the last misses and the last bursts.
@@ -29,6 +29,8 @@ pub struct Kept {
     /// Changes by five minutes.
     pub periods: Periods,
     misses: VecDeque<Miss>,
+    #[serde(default)]
+    gaps: VecDeque<CaptureGap>,
     bursts: VecDeque<Burst>,
     last_burst: u64,
 }
@@ -55,6 +57,19 @@ impl Kept {
         self.misses.push_back(miss);
         let surplus = self.misses.len().saturating_sub(MISSES_MAX);
         self.misses.drain(..surplus);
+    }
+
+    /// Something was gone before it could be read; the oldest is forgotten when there are many.
+    pub fn gap(&mut self, gap: CaptureGap) {
+        self.gaps.push_back(gap);
+        let surplus = self.gaps.len().saturating_sub(MISSES_MAX);
+        self.gaps.drain(..surplus);
+    }
+
+    /// The capture gaps of the last day, the newest first.
+    pub fn gaps(&self, now: Timestamp) -> impl Iterator<Item = &CaptureGap> {
+        let gaps = self.gaps.iter().rev();
+        gaps.filter(move |gap| is_of_the_last_day(gap.at, now))
     }
 
     /// The last `count` misses, the newest first.
@@ -107,7 +122,7 @@ fn is_of_the_last_day(at: Timestamp, now: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use everwrite_protocol::control::{MissCause, PathText};
+    use everwrite_protocol::control::{GapCause, MissCause, PathText};
     use everwrite_protocol::ids::SequenceNumber;
 
     use super::*;
@@ -120,6 +135,14 @@ mod tests {
             size: 7,
             cause: MissCause::MovedIn,
             witness: false,
+        }
+    }
+
+    fn gap(at: i64) -> CaptureGap {
+        CaptureGap {
+            at: Timestamp(at),
+            path: PathText::from_bytes(b"/r/f"),
+            cause: GapCause::Died,
         }
     }
 
@@ -149,6 +172,7 @@ mod tests {
         let mut kept = Kept::default();
         kept.periods.count(Timestamp(1), Source::Scan.into());
         kept.miss(miss(1));
+        kept.gap(gap(1));
         kept.raise(burst(1));
         kept.save(&path).unwrap();
         assert_eq!(Kept::load(&path).unwrap(), kept);
@@ -165,6 +189,22 @@ mod tests {
         assert_eq!(kept.misses(Timestamp(600)).count(), MISSES_MAX);
         let last: Vec<_> = kept.last_misses(1).collect();
         assert_eq!(last, [&miss(599)]);
+    }
+
+    #[test]
+    fn the_last_gaps_of_the_last_day_are_kept() {
+        let mut kept = Kept::default();
+        (0..600).for_each(|at| kept.gap(gap(at)));
+        let shown: Vec<_> = kept.gaps(Timestamp(DAY_NS + 597)).collect();
+        assert_eq!(shown, [&gap(599), &gap(598)]);
+        assert_eq!(kept.gaps(Timestamp(600)).count(), MISSES_MAX);
+    }
+
+    /// Before there were any in it.
+    #[test]
+    fn a_file_without_gaps_is_read() {
+        let old = r#"{"periods": [], "misses": [], "bursts": [], "last_burst": 0}"#;
+        assert_eq!(serde_json::from_str::<Kept>(old).unwrap(), Kept::default());
     }
 
     #[test]

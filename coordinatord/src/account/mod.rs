@@ -24,7 +24,7 @@ mod tally;
 
 pub use book::Account;
 pub use burst::{Bursts, Limits, Loss, Suspected};
-pub use change::{Change, Look, Suspect, suspected_cause};
+pub use change::{Change, Gap, Look, Suspect, suspected_cause};
 pub use kept::Kept;
 pub use periods::Periods;
 pub use processes::Processes;

@@ -1,6 +1,6 @@
 //! What was announced by whom and what was missed, for people.
 
-use everwrite_protocol::control::{Capture, Changes, Miss, ProgramChanges};
+use everwrite_protocol::control::{Capture, CaptureGap, Changes, Miss, ProgramChanges};
 use everwrite_protocol::ids::Timestamp;
 
 use super::{missed, shown};
@@ -18,6 +18,8 @@ pub(super) struct Account<'a> {
     pub(super) programs: &'a [ProgramChanges],
     /// The misses of the last day.
     pub(super) misses: &'a [Miss],
+    /// The capture gaps of the last day.
+    pub(super) gaps: &'a [CaptureGap],
 }
 
 /// All of it; the longest lists cut short unless `all` is asked for.
@@ -26,6 +28,7 @@ pub(super) fn lines(account: &Account<'_>, all: bool, now: Timestamp) -> String 
         capture,
         programs,
         misses,
+        gaps,
     } = account;
     let (shim, ebpf) = (&capture.shim, &capture.ebpf);
     let mut lines = vec![
@@ -46,6 +49,10 @@ pub(super) fn lines(account: &Account<'_>, all: bool, now: Timestamp) -> String 
     let named = misses.iter().take(shown(MISSES_SHOWN));
     lines.extend(named.map(|known| miss(known, now)));
     lines.extend(more(misses.len(), shown(MISSES_SHOWN), "misses"));
+    lines.extend((!gaps.is_empty()).then(|| "gone before it was read, in the last day".to_owned()));
+    let named = gaps.iter().take(shown(MISSES_SHOWN));
+    lines.extend(named.map(|known| gap(known, now)));
+    lines.extend(more(gaps.len(), shown(MISSES_SHOWN), "gaps"));
     lines.join("\n")
 }
 
@@ -85,6 +92,15 @@ fn miss(miss: &Miss, now: Timestamp) -> String {
     )
 }
 
+fn gap(gap: &CaptureGap, now: Timestamp) -> String {
+    format!(
+        "  {:>10}  {}: {}",
+        shown::ago(gap.at, now),
+        shown::path(&gap.path.to_bytes().unwrap_or_default()),
+        gap.cause.told()
+    )
+}
+
 fn more(all: usize, shown: usize, what: &str) -> Option<String> {
     let more = all.saturating_sub(shown);
     (more > 0).then(|| format!("  {} more {what} (--all)", shown::count(more as u64)))
@@ -92,7 +108,7 @@ fn more(all: usize, shown: usize, what: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use everwrite_protocol::control::{MissCause, PathText};
+    use everwrite_protocol::control::{GapCause, MissCause, PathText};
 
     use super::*;
 
@@ -118,12 +134,18 @@ mod tests {
             ProgramChanges { program, changes }
         });
         let misses: Vec<_> = (0..30).map(miss).collect();
+        let gaps = [CaptureGap {
+            at: Timestamp(1),
+            path: PathText::from_bytes(b"/r/brief"),
+            cause: GapCause::Died,
+        }];
         let mut capture = Capture::default();
         (capture.changes.kernel, capture.changes.both) = (1234, 2);
         let account = Account {
             capture: &capture,
             programs: &programs,
             misses: &misses,
+            gaps: &gaps,
         };
         let text = lines(&account, false, Timestamp(1));
         for part in [
@@ -132,6 +154,7 @@ mod tests {
             "nobody knows who): 30 missed",
             "/r/file-0  10 B: created, by a program without the shim",
             "10 more misses (--all)",
+            "/r/brief: removed or replaced before its last writes were read",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }

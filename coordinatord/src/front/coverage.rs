@@ -25,6 +25,7 @@ impl Front {
             coverage
                 .misses
                 .sort_by_key(|miss| std::cmp::Reverse(miss.at));
+            coverage.gaps.sort_by_key(|gap| std::cmp::Reverse(gap.at));
             reply.send(Ok(coverage))
         });
     }
@@ -57,6 +58,7 @@ impl Front {
 
 fn add(coverage: &mut Coverage, account: AccountReport) {
     coverage.misses.extend(account.misses);
+    coverage.gaps.extend(account.gaps);
     for program in account.programs {
         let known = coverage.programs.iter_mut();
         match known

@@ -86,6 +86,7 @@ fn status(
     for report in &reports {
         (changes, lately) = (changes.and(report.changes), lately.and(report.lately));
     }
+    let gaps = reports.iter().map(|report| report.gaps).sum();
     let bursts = reports.iter().flat_map(|report| report.bursts.clone());
     let bursts: Vec<Burst> = bursts.collect();
     let uplinks: Vec<UplinkStatus> = reports.iter().map(|report| report.uplink.clone()).collect();
@@ -118,6 +119,7 @@ fn status(
             scan,
             changes,
             lately,
+            gaps,
         },
         uplinks,
         bursts,

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use everwrite_protocol::control::{Burst, Changes, Lately, Miss, ProgramChanges};
+use everwrite_protocol::control::{Burst, CaptureGap, Changes, Lately, Miss, ProgramChanges};
 use everwrite_protocol::ids::{FileId, SequenceNumber, Timestamp};
 
 use super::Pipeline;
-use crate::account::{Change, Loss, Suspected};
+use crate::account::{Change, Gap, Loss, Suspected};
 use crate::clock::{self, wall_clock};
 use crate::round::Findings;
 
@@ -17,6 +17,8 @@ pub struct AccountReport {
     pub programs: Vec<ProgramChanges>,
     /// The misses of the last day.
     pub misses: Vec<Miss>,
+    /// The capture gaps of the last day.
+    pub gaps: Vec<CaptureGap>,
 }
 
 impl Pipeline {
@@ -28,6 +30,7 @@ impl Pipeline {
                 self.count(&complete);
             }
         }
+        findings.gaps.iter().for_each(|gap| self.tell_gap(gap));
         self.look_for_bursts(&findings.losses, sequence, now);
     }
 
@@ -51,6 +54,15 @@ impl Pipeline {
                 "missed: changed, and nobody announced it"
             );
         }
+    }
+
+    fn tell_gap(&mut self, gap: &Gap) {
+        self.account.gap(gap, wall_clock());
+        tracing::warn!(
+            path = %gap.path.display(),
+            cause = gap.cause.told(),
+            "gone before it could be read, so not in the history"
+        );
     }
 
     fn look_for_bursts(&mut self, losses: &[Loss], sequence: SequenceNumber, now: Instant) {
@@ -136,6 +148,7 @@ impl Pipeline {
         AccountReport {
             programs: self.account.programs.report(),
             misses: self.account.kept.misses(wall_clock()).cloned().collect(),
+            gaps: self.account.kept.gaps(wall_clock()).cloned().collect(),
         }
     }
 

@@ -30,6 +30,8 @@ pub struct PipelineReport {
     pub changes: Changes,
     /// The same of the last hour and day.
     pub lately: Lately,
+    /// Contents that were gone before they could be read, since start.
+    pub gaps: u64,
     /// Bursts that are to be shown.
     pub bursts: Vec<Burst>,
     /// Was it ever connected and in agreement with the receiver?
@@ -53,6 +55,7 @@ impl Pipeline {
             },
             changes,
             lately,
+            gaps: self.account.gaps,
             bursts: self.account.kept.bursts(wall_clock()).cloned().collect(),
             ready: self.connection.is_ready(),
         }

@@ -93,6 +93,8 @@ pub struct DirtyFile {
     pub in_part: bool,
     /// Time that its looks have cost so far.
     pub cost: Duration,
+    /// Nothing new was told: it is only made sure that all was read.
+    pub again: bool,
     /// Something of it could not be read: it is to be compared by the next scan.
     pub failed: bool,
 }
@@ -108,6 +110,7 @@ impl DirtyFile {
             next: None,
             in_part: false,
             cost: Duration::ZERO,
+            again: false,
             failed: false,
         }
     }
@@ -122,6 +125,7 @@ impl DirtyFile {
 
     /// Something more became dirty.
     pub(super) fn change(&mut self, mark: Mark, change: impl FnOnce(&mut Dirt)) {
+        self.again = false;
         if self.begun.is_some() {
             let (known, dirt) = self.next.get_or_insert_with(|| (mark, Dirt::default()));
             *known = Mark::oldest_of(*known, mark);

@@ -10,7 +10,7 @@ use everwrite_protocol::wire::Kind;
 use super::Round;
 use super::dirt::ASK_BYTES_MIN;
 use super::names::At;
-use crate::account::{Change, Look, Loss, Suspect, suspected_cause};
+use crate::account::{Change, Gap, Look, Loss, Suspect, suspected_cause};
 use crate::index::FileRow;
 use crate::intake::{OriginId, Source};
 use crate::look::Stat;
@@ -23,6 +23,8 @@ pub struct Findings {
     pub changes: Vec<Change>,
     /// Files that were deleted or overwritten.
     pub losses: Vec<Loss>,
+    /// Content that was gone before it could be read.
+    pub gaps: Vec<Gap>,
     /// Who took away, or gave to another file, a name of these files.
     culprits: HashMap<FileId, Culprit>,
 }

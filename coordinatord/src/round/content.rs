@@ -198,7 +198,7 @@ impl Round<'_> {
             mark.ticket = Ticket::BACKGROUND;
         }
         let mut entry = DirtyFile::new(mark);
-        entry.dirt.appended = true;
+        (entry.dirt.appended, entry.again) = (true, true);
         if let Some(entry) = self.state.rest(inode, entry, self.started) {
             self.delay_file(inode, entry);
         }

@@ -187,11 +187,7 @@ impl Round<'_> {
     /// A file that vanished before all of it had arrived.
     pub(super) fn drop_staged(&mut self, file: FileId) -> Result<()> {
         let names = self.state.staged.remove(&file).unwrap_or_default();
-        let names: Vec<_> = names.iter().map(|(_, name)| name.to_string()).collect();
-        tracing::info!(
-            ?names,
-            "gone before all of it was read, so not in the history"
-        );
+        self.note_unread_arrival(&names)?;
         self.batch
             .push(OriginId::SCAN, BackupCommand::Drop { file });
         self.state.files = self.state.files.saturating_sub(1);

@@ -12,6 +12,7 @@ mod compare;
 mod content;
 mod create;
 mod dirt;
+mod gaps;
 mod kept;
 mod listing;
 mod moves;
@@ -95,6 +96,10 @@ pub struct Round<'s> {
     oldest: Option<Mark>,
     /// Files that lost a name: those without any at the end are dead.
     orphans: BTreeSet<FileId>,
+    /// Names that files lost: where what is dead was.
+    last_names: HashMap<FileId, (FileId, Name)>,
+    /// Files that lost a name while content of theirs was still to be read.
+    unread: HashSet<FileId>,
     /// How many names files have that got one, at most: files may have thousands.
     known_names: HashMap<FileId, u64>,
     /// Directories in which names changed: their times did, too.
@@ -133,6 +138,8 @@ impl<'s> Round<'s> {
             look_began: clock::now(),
             oldest: None,
             orphans: BTreeSet::new(),
+            last_names: HashMap::new(),
+            unread: HashSet::new(),
             known_names: HashMap::new(),
             touched: BTreeSet::new(),
             postponed: Vec::new(),

@@ -198,6 +198,7 @@ impl Round<'_> {
         );
         self.touched.insert(parent);
         self.orphans.insert(file);
+        self.last_names.insert(file, (parent, name.clone()));
         self.known_names.remove(&file);
         self.state
             .index
@@ -222,6 +223,7 @@ impl Round<'_> {
     /// the same conclusion from the same commands.
     pub(super) fn bury_orphans(&mut self) -> Result<()> {
         let sequence = self.batch.sequence();
+        let postponed = self.unread_postponed();
         while let Some(file) = self.orphans.pop_first() {
             let Some(row) = self.state.index.file(file)? else {
                 continue;
@@ -230,9 +232,11 @@ impl Round<'_> {
                 continue;
             }
             let children = self.state.index.children(file)?;
+            self.note_unread_death(&row, &postponed)?;
             self.note_death(&row, children.iter().map(|(_, child)| *child));
             for (name, child) in children {
                 self.state.index.detach(file, &name, sequence)?;
+                self.last_names.insert(child, (file, name));
                 let mark = self.state.queue.scan_mark(self.started);
                 self.look_at_what_is_left(child, mark)?;
                 self.orphans.insert(child);

@@ -130,6 +130,7 @@ impl Round<'_> {
             NameVerdict::Moved { .. } | NameVerdict::New { .. } => true,
         };
         if let (true, Some(indexed)) = (changed, &indexed) {
+            self.mark_unread(indexed);
             self.blame(indexed.id, at, why.mark, found.is_none());
         }
         let before = match found {

@@ -12,6 +12,7 @@ use everwrite_protocol::wire::{Attributes, BackupCommand, CutKind, Kind};
 use proptest::prelude::*;
 
 use super::*;
+use crate::account::Gap;
 use crate::config;
 use crate::exclude::Excludes;
 use crate::front::Devices;
@@ -21,6 +22,7 @@ use crate::network_backup::{Batch, Identity, QueryClient, Target};
 use crate::reconcile::{RootVerdict, Scan, ScanReason};
 use crate::witness::{self, Witness};
 
+mod gaps;
 mod kept;
 mod links;
 mod roots;
@@ -238,6 +240,7 @@ struct Rig {
     state: State,
     tools: Tools,
     model: Model,
+    gaps: Vec<Gap>,
     root: PathBuf,
     _runtime: tokio::runtime::Runtime,
     _hints: tokio::sync::mpsc::Receiver<Vec<Hint>>,
@@ -277,6 +280,7 @@ impl Rig {
             state,
             tools,
             model: Model::default(),
+            gaps: Vec::new(),
             root,
             _runtime: runtime,
             _hints: hints,
@@ -287,6 +291,7 @@ impl Rig {
     /// One round, and what the receiver makes of it.
     fn round(&mut self) {
         let outcome = Round::run(&mut self.state, &self.tools, Effort::Usual).unwrap();
+        self.gaps.extend(outcome.findings.gaps);
         if let Some(builder) = outcome.batch {
             let batch = builder.finish(|sequence, parts| everwrite_protocol::wire::Cut {
                 sequence,

@@ -128,6 +128,38 @@ impl Miss {
     }
 }
 
+/// Content that was told of and was gone before it could be read, so it is in no recovery point.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CaptureGap {
+    /// When that was found.
+    pub at: Timestamp,
+    /// Absolute path that the file had last.
+    pub path: PathText,
+    /// How it came.
+    pub cause: GapCause,
+}
+
+/// How content came to be gone before it could be read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GapCause {
+    /// A known file was removed or replaced after a write that had not been read yet. What it held before that is
+    /// in the history.
+    Died,
+    /// A new file was removed before all of it had been read: nothing of it is in the history.
+    Arriving,
+}
+
+impl GapCause {
+    /// For people.
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::Died => "removed or replaced before its last writes were read",
+            Self::Arriving => "new, and removed before all of it was read",
+        }
+    }
+}
+
 /// Many files deleted or overwritten by one process in a short time.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Burst {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use everwrite_protocol::control::{
-    AttachedProcess, Capture, Coverage as Heard, Miss, PathText, ProgramChanges,
+    AttachedProcess, Capture, CaptureGap, Coverage as Heard, Miss, PathText, ProgramChanges,
 };
 use serde::Serialize;
 
@@ -68,6 +68,7 @@ struct Answer {
     capture: Capture,
     programs: Vec<ProgramChanges>,
     misses: Vec<Miss>,
+    gaps: Vec<CaptureGap>,
 }
 
 impl Coverage {
@@ -101,6 +102,7 @@ impl Coverage {
             capture: &answer.capture,
             programs: &answer.programs,
             misses: &answer.misses,
+            gaps: &answer.gaps,
         };
         context.say(accounted::lines(&account, self.all, shown::now()))?;
         Ok(Exit::Done)
@@ -132,6 +134,7 @@ fn answer(running: Vec<Process>, heard: Heard) -> Answer {
         capture: heard.capture,
         programs: heard.programs,
         misses: heard.misses,
+        gaps: heard.gaps,
     }
 }
 

@@ -185,7 +185,7 @@ fn capture_lines(capture: &Capture, now: Timestamp) -> String {
         "\ncapture  shim: {} processes, {} hints, {} lost\n         \
          eBPF: {}{}, {} hints, {} drops\n         \
          fanotify: {}{}, {} hints, {} overflows\n         scan: last {last}, {} misses\n         \
-         {}",
+         {}{}",
         shown::count(shim.processes),
         shown::count(shim.hints),
         shown::count(shim.lost),
@@ -199,7 +199,19 @@ fn capture_lines(capture: &Capture, now: Timestamp) -> String {
         shown::count(names.overflows),
         shown::count(scan.misses),
         missed::line(&capture.lately),
+        gaps(capture.gaps),
     )
+}
+
+/// Only where there are any.
+fn gaps(gaps: u64) -> String {
+    match gaps {
+        0 => String::new(),
+        gaps => format!(
+            "\n         gone before it was read: {} since start (everwrite coverage names them)",
+            shown::count(gaps)
+        ),
+    }
 }
 
 fn uplink_line(uplink: &UplinkStatus) -> String {

@@ -47,6 +47,7 @@ fn remove(rig: &mut Rig, path: &str) {
 }
 
 fn nothing_is_kept(rig: &mut Rig) {
+    assert_eq!(rig.gaps, [], "what was kept is in the history");
     rig.check();
     rig.state
         .kept

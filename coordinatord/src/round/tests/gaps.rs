@@ -1,0 +1,152 @@
+//! What died before it was read is told, and nothing else is.
+
+use everwrite_protocol::control::GapCause;
+
+use super::*;
+
+/// A tree with a known `d/file`, of which everything is stored.
+fn known() -> Rig {
+    let mut rig = Rig::new();
+    fs::create_dir(rig.root.join("d")).unwrap();
+    fs::write(rig.root.join("d/file"), "first").unwrap();
+    rig.settle();
+    rig
+}
+
+/// Writes to `d/file`, which is told.
+fn write(rig: &mut Rig, content: &str) {
+    let path = rig.root.join("d/file");
+    fs::write(&path, content).unwrap();
+    let file = inode(&fs::metadata(path).unwrap());
+    rig.hint(What::Write {
+        file,
+        birth: 0,
+        offset: 0,
+        length: content.len() as u64,
+    });
+}
+
+fn hinted(rig: &mut Rig, paths: &[&str]) {
+    paths.iter().for_each(|path| rig.name_hint(Path::new(path)));
+    rig.settle();
+    rig.check();
+}
+
+fn died(rig: &Rig) -> Gap {
+    Gap {
+        path: rig.root.join("d/file"),
+        cause: GapCause::Died,
+    }
+}
+
+#[test]
+fn a_known_file_that_is_removed_before_its_last_write_is_read() {
+    for is_read in [false, true] {
+        let mut rig = known();
+        write(&mut rig, "second");
+        if is_read {
+            rig.settle();
+        }
+        fs::remove_file(rig.root.join("d/file")).unwrap();
+        hinted(&mut rig, &["d/file"]);
+        let expected = if is_read { vec![] } else { vec![died(&rig)] };
+        assert_eq!(rig.gaps, expected, "read: {is_read}");
+    }
+}
+
+#[test]
+fn a_known_file_that_is_replaced_before_its_last_write_is_read() {
+    let mut rig = known();
+    write(&mut rig, "second");
+    fs::write(rig.root.join("new"), "third").unwrap();
+    fs::rename(rig.root.join("new"), rig.root.join("d/file")).unwrap();
+    hinted(&mut rig, &["new", "d/file"]);
+    assert_eq!(rig.gaps, [died(&rig)]);
+}
+
+/// As ext4 gives it: the number of a file that has just been removed goes to the next.
+#[test]
+fn a_known_file_whose_number_is_another_s_by_then() {
+    let mut rig = known();
+    write(&mut rig, "second");
+    let (old, mut others) = (rig.root.join("d/file"), 0);
+    let number = fs::metadata(&old).unwrap().ino();
+    fs::remove_file(&old).unwrap();
+    let name = |number| format!("other-{number}");
+    while others < 100 {
+        let path = rig.root.join(name(others));
+        fs::write(&path, "other").unwrap();
+        others += 1;
+        if fs::metadata(path).unwrap().ino() == number {
+            break;
+        }
+    }
+    let names: Vec<_> = (0..others).map(name).collect();
+    let mut told: Vec<_> = names.iter().map(String::as_str).collect();
+    told.push("d/file");
+    hinted(&mut rig, &told);
+    assert_eq!(rig.gaps, [died(&rig)]);
+}
+
+/// `rm -r`, and nobody tells of more than the top.
+#[test]
+fn a_known_file_that_dies_with_its_directory() {
+    let mut rig = known();
+    write(&mut rig, "second");
+    fs::remove_dir_all(rig.root.join("d")).unwrap();
+    hinted(&mut rig, &["d"]);
+    assert_eq!(rig.gaps, [died(&rig)]);
+}
+
+#[test]
+fn what_has_another_name_is_read_by_that() {
+    for length in [10, 3 << 20] {
+        let mut rig = known();
+        write(&mut rig, &"s".repeat(length));
+        fs::rename(rig.root.join("d/file"), rig.root.join("other")).unwrap();
+        hinted(&mut rig, &["d/file", "other"]);
+        assert_eq!(rig.gaps, [], "{length}");
+    }
+}
+
+/// The kernel tells of bytes before the size is raised; that is made sure of later, and is no news.
+#[test]
+fn what_was_only_to_be_made_sure_of_had_been_read() {
+    for content in ["other", "it has grown since"] {
+        let mut rig = known();
+        write(&mut rig, content);
+        let file = inode(&fs::metadata(rig.root.join("d/file")).unwrap());
+        rig.hint(What::Write {
+            file,
+            birth: 0,
+            offset: 0,
+            length: 1000,
+        });
+        rig.state.hurry = false;
+        rig.round();
+        assert!(!rig.state.resting.is_empty(), "it may grow: {content}");
+        fs::remove_file(rig.root.join("d/file")).unwrap();
+        hinted(&mut rig, &["d/file"]);
+        assert_eq!(rig.gaps, [], "{content}");
+    }
+}
+
+/// Kept are few, and not for long.
+#[test]
+fn a_new_file_that_is_removed_while_it_arrives_and_was_not_kept() {
+    let mut rig = known();
+    fs::write(rig.root.join("d/large"), vec![b'x'; 10 << 20]).unwrap();
+    rig.state.hurry = true;
+    rig.name_hint(Path::new("d/large"));
+    rig.round();
+    rig.round();
+    assert!(!rig.state.staged.is_empty(), "a part is sent");
+    rig.state.kept.clear();
+    fs::remove_file(rig.root.join("d/large")).unwrap();
+    hinted(&mut rig, &["d/large"]);
+    let gap = Gap {
+        path: rig.root.join("d/large"),
+        cause: GapCause::Arriving,
+    };
+    assert_eq!(rig.gaps, [gap]);
+}
