@@ -6,7 +6,8 @@ use std::process::Command;
 use harness::{Place, run, skip};
 
 use crate::scene::{
-    Steps, TREE, all_was_heard, is_witnessed, protecting, soon_mirrored, witnessed, writer, writing,
+    Steps, TREE, all_was_heard, has_ebpf, is_witnessed, protecting, quiet, soon_mirrored,
+    witnessed, writer, writing,
 };
 
 /// A file system of its own on a loop device, mounted until dropped.
@@ -236,6 +237,78 @@ fn overlayfs() {
         .everwrite(["log", &pair.tree.join("append").display().to_string()]);
     assert!(origin.success().text().contains("static-writer["));
     all_was_heard(&pair);
+}
+
+/// Waits until it is said that not all of an overlay is heard, and no scan is about to find what comes now.
+#[track_caller]
+fn said_to_be_heard_in_part(pair: &harness::Pair, why: &str) {
+    let names = harness::wait_for("the witness says how it stands", harness::DEADLINE, || {
+        let names = pair.source.status().capture.names;
+        (names.state == "partial").then_some(names)
+    });
+    assert!(names.reason.contains(why), "{names:?}");
+    quiet(pair);
+}
+
+/// There only the ends of system calls tell of writes, which is said not to be all.
+#[test]
+fn an_overlay_on_btrfs() {
+    let test = "an_overlay_on_btrfs";
+    let Some(disk) = Disk::mount(test, "btrfs", 160) else {
+        return;
+    };
+    let merged = match overlay(&disk.place.path().join("disk")) {
+        Ok(merged) => merged,
+        Err(reason) => return skip(test, &reason),
+    };
+    let pair = protecting(Place::new(), merged.0.join("a/tree"));
+    if !has_ebpf(test, &pair) {
+        return;
+    }
+    said_to_be_heard_in_part(&pair, "overlayfs");
+    let told = || pair.source.status().capture.ebpf.hints;
+    let before = told();
+    run(&mut writing(&pair, &["append", "append", "100"])).success();
+    run(&mut writing(&pair, &["append", "write", "100"])).success();
+    soon_mirrored(&pair);
+    assert!(told() >= before + 200, "it was told at calls");
+    assert_eq!(pair.source.status().capture.scan.misses, 0);
+}
+
+/// What an overlay writes below a root that is not in it is hidden from fanotify.
+#[test]
+fn an_upper_directory_below_a_root() {
+    let test = "an_upper_directory_below_a_root";
+    let Some(disk) = Disk::mount(test, "btrfs", 160) else {
+        return;
+    };
+    let place = disk.place.path().join("disk");
+    let script = format!("mkdir -p lower work merged tree/upper; cd tree/upper; {TREE}");
+    harness::shell(&place, script);
+    let pair = protecting(Place::new(), place.join("tree"));
+    if !is_witnessed(test, &pair) {
+        return;
+    }
+    let mounted = run(Command::new("mount")
+        .args(["-t", "overlay", "overlay", "-o"])
+        .args(["lowerdir=lower,upperdir=tree/upper,workdir=work", "merged"])
+        .current_dir(&place));
+    if mounted.code != Some(0) {
+        return skip(test, &mounted.stderr);
+    }
+    let merged = Unmount(place.join("merged"));
+    said_to_be_heard_in_part(&pair, "the overlay at");
+    let told = || pair.source.status().capture.ebpf.hints;
+    let before = told();
+    let mut command = writing(&pair, &["append", "append", "100"]);
+    run(command.current_dir(&merged.0)).success();
+    soon_mirrored(&pair);
+    assert!(told() >= before + 100, "it was told at calls");
+    assert_eq!(pair.source.status().capture.scan.misses, 0);
+    drop(merged);
+    harness::wait_until("all is heard again", || {
+        pair.source.status().capture.names.state == "on"
+    });
 }
 
 /// Where it can't be heard what is written, that is said, and scans find what changed.

@@ -74,6 +74,22 @@ pub(crate) fn is_witnessed(test: &str, pair: &Pair) -> bool {
     false
 }
 
+/// Does the pair's witness have eBPF, whatever else it hears? False where that can't be had, which is said.
+#[track_caller]
+pub(crate) fn has_ebpf(test: &str, pair: &Pair) -> bool {
+    let ebpf = wait_for("the witness says how it stands", SOON, || {
+        let capture = pair.source.status().capture;
+        (capture.names.state != "off").then_some(capture.ebpf)
+    });
+    if ebpf.state == "on" {
+        return true;
+    }
+    let required = std::env::var_os("EVERWRITE_REQUIRE_EBPF").is_some();
+    assert!(!required, "EVERWRITE_REQUIRE_EBPF is set: {}", ebpf.reason);
+    skip(test, &format!("no eBPF: {}", ebpf.reason));
+    false
+}
+
 /// Protects a tree that is there.
 #[track_caller]
 pub(crate) fn protecting(place: Place, tree: PathBuf) -> Pair {

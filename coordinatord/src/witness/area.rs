@@ -11,8 +11,10 @@ use everwrite_protocol::wire::Kind;
 use rustix::fs::{CWD, Mode, OFlags, fstatfs, fstatvfs, openat, readlink};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
+use super::directories::is_below;
 use super::handle::{self, BTRFS, BTRFS_FIRST_TREE};
-use super::overlay::{OVERLAY, Upper, upper};
+use super::overlay::{OVERLAY, Upper, upper, uppers};
+use super::tracer;
 use crate::look::{Stat, stat_at, stat_descriptor};
 use crate::mounts::mounts;
 use crate::read::IN_MEMORY;
@@ -49,6 +51,8 @@ pub(super) struct Area {
     shown: Option<Shown>,
     /// Why it can't be watched, if so.
     pub(super) unheard: Option<String>,
+    /// An overlay whose upper directory lies below this one. What it writes there is hidden from fanotify.
+    pub(super) upper_of: Option<PathBuf>,
 }
 
 /// A directory in an overlay.
@@ -91,6 +95,7 @@ impl Area {
             marked,
             shown: None,
             unheard: None,
+            upper_of: None,
         })
     }
 
@@ -145,6 +150,17 @@ impl Area {
         let path = readlink(format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new())?;
         let path = PathBuf::from(OsString::from_vec(path.into_bytes()));
         Ok(path.strip_prefix("/").map(Path::to_owned).unwrap_or(path))
+    }
+
+    /// Can files that are known by number be told by where they are seen?
+    pub(super) fn can_place_numbers(&self) -> bool {
+        !self.is_shown_elsewhere() || handle::are_numbers_enough(self.magic)
+    }
+
+    /// Is this directory, which may be seen in another place of the same file system, this one or below it?
+    fn holds(&self, directory: BorrowedFd<'_>) -> io::Result<bool> {
+        let found = handle::open(self.as_fd(), &handle::of(directory)?)?;
+        found.map_or(Ok(false), |found| is_below(found.as_fd(), self))
     }
 
     /// Is nothing changed here but by this kernel, which tells of it?
@@ -246,7 +262,27 @@ pub(super) fn areas_of(roots: &[PathBuf]) -> Found {
             Err(error) => found.missing(&mount, &error),
         }
     }
+    find_uppers(&mut found.areas, &mountinfo);
     found
+}
+
+/// Notes which areas hold the upper directory of an overlay, wherever that is mounted; in doubt, they do. Where the
+/// file system tells of writes itself, nothing is hidden.
+fn find_uppers(areas: &mut [Area], mountinfo: &[u8]) {
+    let plain = |area: &Area| !area.is_shown_elsewhere() && tracer::wants_calls(area.magic);
+    if !areas.iter().any(plain) {
+        return;
+    }
+    for (overlay, upper) in uppers(mountinfo) {
+        let Ok(upper) = Area::of(&overlay, upper.into()) else {
+            continue;
+        };
+        for area in areas.iter_mut().filter(|area| plain(area)) {
+            if area.file_system == upper.file_system && area.holds(upper.as_fd()).unwrap_or(true) {
+                area.upper_of = Some(overlay.clone());
+            }
+        }
+    }
 }
 
 fn is_within(path: &Path, directory: &Path) -> bool {
@@ -256,7 +292,8 @@ fn is_within(path: &Path, directory: &Path) -> bool {
 
 /// Are these the same directories?
 pub(super) fn are_the_same(one: &[Area], other: &[Area]) -> bool {
-    let key = |area: &Area| (area.path.clone(), area.inode, area.top());
+    let upper_of = |area: &Area| area.upper_of.clone();
+    let key = |area: &Area| (area.path.clone(), area.inode, area.top(), upper_of(area));
     one.len() == other.len() && one.iter().map(key).eq(other.iter().map(key))
 }
 

@@ -110,7 +110,7 @@ pub(super) fn can_be_opened(area: &Area) -> io::Result<()> {
 }
 
 /// Climbs until it meets the area's directory or the top.
-fn is_below(directory: BorrowedFd<'_>, area: &Area) -> io::Result<bool> {
+pub(super) fn is_below(directory: BorrowedFd<'_>, area: &Area) -> io::Result<bool> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut here = stat_descriptor(directory)?.inode;
     let mut above = openat(directory, "..", flags, Mode::empty());

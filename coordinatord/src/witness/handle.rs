@@ -94,6 +94,11 @@ pub(super) fn of_number(magic: u64, file: Number) -> Option<Handle> {
     })
 }
 
+/// Can all files of such a file system be opened by number?
+pub(super) fn are_numbers_enough(magic: u64) -> bool {
+    [EXT4, XFS, BTRFS].contains(&magic)
+}
+
 /// The top directory of a btrfs subvolume.
 pub(super) fn of_tree(tree: u64) -> Handle {
     let top = Number {
@@ -194,6 +199,9 @@ mod tests {
         let btrfs = [2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0];
         assert_eq!(bytes(BTRFS), Some((0x4d, btrfs.to_vec())));
         assert_eq!(bytes(0x6969), None, "NFS");
+        for magic in [EXT4, XFS, BTRFS, 0x6969] {
+            assert_eq!(are_numbers_enough(magic), bytes(magic).is_some());
+        }
         let wide = Number {
             inode: 1 << 32,
             ..file

@@ -67,6 +67,27 @@ pub(super) fn upper(path: &Path, mountinfo: &[u8]) -> io::Result<Upper> {
     })
 }
 
+/// The upper directories of all overlays that are mounted here, and where these are; of one that is not to be found
+/// from here, nothing. Where it can't be told which of several candidates it is, all that are there.
+pub(super) fn uppers(mountinfo: &[u8]) -> Vec<(PathBuf, File)> {
+    let mut found = Vec::new();
+    for mount in mounts(mountinfo).filter(|mount| mount.kind == b"overlay") {
+        let option = mount.option("upperdir");
+        let top = File::open(&mount.point);
+        let (Some(option), Ok(top)) = (option, top) else {
+            continue;
+        };
+        for candidate in candidates(&option, &mount.point) {
+            if let Ok(upper) = File::open(candidate)
+                && is_upper_of(upper.as_fd(), top.as_fd()).unwrap_or(true)
+            {
+                found.push((mount.point.clone(), upper));
+            }
+        }
+    }
+    found
+}
+
 fn not_there(option: &Path, top: BorrowedFd<'_>) -> io::Error {
     let why = match handle::to_compare(top) {
         Ok(_) => {

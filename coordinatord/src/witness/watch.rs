@@ -204,9 +204,15 @@ impl Watch {
         // What overlayfs writes into its upper directory is hidden from fanotify.
         if area.is_shown_elsewhere() && !ranges {
             return Err(
-                "overlayfs: only where eBPF tells of ranges in its upper directory (ext4, xfs) are writes heard"
+                "overlayfs: only where eBPF tells of ranges in its upper directory (ext4, xfs) are all writes heard"
                     .to_owned(),
             );
+        }
+        if let Some(overlay) = area.upper_of.as_ref().filter(|_| !ranges) {
+            return Err(format!(
+                "the overlay at {} keeps its changes in it, of which not all are heard",
+                overlay.display()
+            ));
         }
         Ok(())
     }
@@ -372,8 +378,7 @@ impl Watch {
 
 /// A tracer that watches these, or why there is none.
 fn start_tracer(settings: &Settings, areas: &[Area]) -> (&'static str, Result<Tracer, String>) {
-    // What overlayfs does in its upper directory is no system call's.
-    let wants = |area: &Area| !area.is_shown_elsewhere() && tracer::wants_calls(area.magic);
+    let wants = |area: &Area| area.can_place_numbers() && tracer::wants_calls(area.magic);
     let calls = settings.calls && areas.iter().any(wants);
     let started = Tracer::start(settings.ring_bytes, calls).and_then(|mut tracer| {
         for (area, number) in areas.iter().zip(1..) {

@@ -157,9 +157,24 @@ static __always_inline struct file *file_of(u32 descriptor)
 	return file ? TYPED(file, file) : NULL;
 }
 
-static __always_inline bool is_told_by_calls(struct file *file)
+#define OVERLAYFS 0x794c7630 /* s_magic */
+
+/* What is written by way of the file: in an overlay, what its upper directory has of it. overlayfs may be a module,
+ * of whose types plain loads know nothing. */
+static __always_inline struct inode *written_by(struct file *file)
 {
 	struct inode *inode = READ(file, f_inode);
+	if (READ2(inode, i_sb, s_magic) != OVERLAYFS || !bpf_core_field_exists(struct ovl_inode, __upperdentry))
+		return inode;
+	u64 address = (u64)inode - bpf_core_field_offset(struct ovl_inode, vfs_inode);
+	struct dentry *upper = BPF_CORE_READ((struct ovl_inode *)address, __upperdentry);
+	/* Nothing is written to what lies in a lower directory: it is copied first. */
+	return upper ? READ(TYPED(dentry, upper), d_inode) : inode;
+}
+
+static __always_inline bool is_told_by_calls(struct file *file)
+{
+	struct inode *inode = written_by(file);
 	u32 device = READ2(inode, i_sb, s_dev);
 	u32 *how = bpf_map_lookup_elem(&devices, &device);
 	return how && *how == BY_CALLS && (READ(inode, i_mode) & 0170000) == 0100000;
@@ -232,7 +247,7 @@ static __always_inline u32 descriptor_of(u32 call, struct pt_regs *regs)
 
 static __always_inline int told(struct file *file, u32 kind, u64 offset, u64 length)
 {
-	return changed(READ(file, f_inode), TOLD_BY_CALL(kind), offset, length);
+	return changed(written_by(file), TOLD_BY_CALL(kind), offset, length);
 }
 
 SEC("tp_btf/sys_enter")

@@ -161,6 +161,10 @@ struct btrfs_inode {
 	struct btrfs_root *root;
 	struct inode vfs_inode;
 };
+struct ovl_inode {
+	struct inode vfs_inode;
+	struct dentry *__upperdentry;
+};
 struct xfs_inode {
 	struct inode i_vnode;
 };
