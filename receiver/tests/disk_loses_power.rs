@@ -177,9 +177,9 @@ impl<'c> Worker<'c> {
         let events = place.on(before.image.clone(), |mount| {
             for _ in 0..kills {
                 let told = place.disk.clone();
-                let tell = move |batch| {
+                let tell = move |batch, found| {
                     if batch > 0 {
-                        told.stored(batch);
+                        told.stored(batch, found);
                     }
                 };
                 child::run_and_kill(mount, *manner, random, tell);
@@ -276,12 +276,17 @@ fn judged<T>(image: &Image, manner: Manner, check: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Any; or right after somebody was told that something is stored, often what a restart has found.
+/// Any; or right after somebody was told that something is stored; or that a restart has found it.
 fn instant(events: &[Event], random: &mut Random) -> usize {
-    let told = |(at, event): (usize, &Event)| matches!(event, Event::Stored(_)).then_some(at + 1);
-    let told: Vec<usize> = events.iter().enumerate().filter_map(told).collect();
-    if told.is_empty() || random.below(3) > 0 {
-        return random.below(events.len() as u64 + 1) as usize;
+    let kind = random.below(6);
+    let wanted = |event: &Event| match event {
+        Event::Stored { found, .. } => kind == 0 || kind == 1 && *found,
+        _ => false,
+    };
+    let at = |(at, event): (usize, &Event)| wanted(event).then_some(at + 1);
+    let wanted: Vec<usize> = events.iter().enumerate().filter_map(at).collect();
+    match wanted.is_empty() {
+        true => random.below(events.len() as u64 + 1) as usize,
+        false => wanted[random.below(wanted.len() as u64) as usize],
     }
-    told[random.below(told.len() as u64) as usize]
 }

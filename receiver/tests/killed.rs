@@ -29,7 +29,7 @@ fn nothing_acknowledged_is_lost() {
     for round in 0..rounds {
         println!("round {round}");
         let acknowledged =
-            child::run_and_kill(directory.path(), Manner::USUAL, &mut random, |_| {});
+            child::run_and_kill(directory.path(), Manner::USUAL, &mut random, |_, _| {});
         in_between += u64::from(std::fs::read(&lock).unwrap() == [1]);
         checker.check(directory.path(), acknowledged, &mut random);
     }

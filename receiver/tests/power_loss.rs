@@ -108,7 +108,8 @@ fn power_goes() {
     for round in 0..rounds {
         let acknowledged = {
             let mounted = Mounted::new(&image, &mount).unwrap();
-            let acknowledged = child::run_and_kill(mounted.0, Manner::USUAL, &mut random, |_| {});
+            let acknowledged =
+                child::run_and_kill(mounted.0, Manner::USUAL, &mut random, |_, _| {});
             run("cp", &["--sparse=always".as_ref(), &image, &after]);
             acknowledged
         };

@@ -18,6 +18,8 @@ const CHILD: &str = "EVERWRITE_TEST_STORE_TO_WRITE";
 /// What a [`Manner`] is in the child.
 const CONTENT: (&str, u64) = ("EVERWRITE_TEST_CONTENT", 0);
 const SETTLES: (&str, u64) = ("EVERWRITE_TEST_SETTLES", 8);
+/// What a child says of what it has found.
+const FOUND: &str = "found ";
 /// How many times the child is killed; another number by this variable.
 pub(crate) const ROUNDS: (&str, u64) = ("EVERWRITE_TEST_KILLS", 25);
 /// Where the log's segments are closed: each run comes to several.
@@ -114,7 +116,7 @@ pub(crate) fn work() {
         batches.next();
     }
     // The harness has begun a line of its own. What a welcome would say is acknowledged, too.
-    tell(&format!("\nstored {stored}"));
+    tell(&format!("\nfound {stored}"));
     tell("ready");
     std::thread::scope(|scope| {
         // Somebody always waits for the mirror, so it is nearly always being changed.
@@ -150,19 +152,19 @@ fn spawn(directory: &Path, manner: Manner) -> Child {
 }
 
 /// Lets a child work until it acknowledged a few batches and a moment longer; tells the last one that
-/// it acknowledged. `told` hears each of them at once.
+/// it acknowledged. `told` hears each of them at once, and whether the child has found it when it began.
 pub(crate) fn run_and_kill(
     directory: &Path,
     manner: Manner,
     random: &mut Random,
-    told: impl Fn(u64) + Send + 'static,
+    told: impl Fn(u64, bool) + Send + 'static,
 ) -> u64 {
     let mut child = spawn(directory, manner);
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let (tell, lines_told) = mpsc::channel();
     let reader = std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
-            told(number(&line));
+            told(number(&line), line.starts_with(FOUND));
             drop(tell.send(line));
         }
     });
@@ -180,7 +182,9 @@ pub(crate) fn run_and_kill(
     for _ in 0..random.below(12) {
         acknowledged = number(&wait(deadline).expect("the child goes on")).max(acknowledged);
     }
-    let moment = Instant::now() + Duration::from_micros(random.below(30_000));
+    // Often at once: what came meanwhile is being written then, and not synced yet.
+    let longest_us = [300, 30_000][random.below(2) as usize];
+    let moment = Instant::now() + Duration::from_micros(random.below(longest_us));
     while let Ok(line) = wait(moment) {
         acknowledged = number(&line).max(acknowledged);
     }
@@ -195,6 +199,7 @@ pub(crate) fn run_and_kill(
 /// Lines of the test's own machinery are 0.
 fn number(line: &str) -> u64 {
     line.strip_prefix("stored ")
+        .or_else(|| line.strip_prefix(FOUND))
         .and_then(|number| number.parse().ok())
         .unwrap_or(0)
 }

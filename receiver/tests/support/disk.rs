@@ -74,8 +74,11 @@ pub(crate) enum Event {
     Write(u64, Vec<u8>),
     /// All before it lasts.
     Flush,
-    /// Somebody was told that this batch is stored.
-    Stored(u64),
+    /// Somebody was told that this batch is stored; maybe by one that had just begun, and found it so.
+    Stored {
+        batch: u64,
+        found: bool,
+    },
 }
 
 #[derive(Default)]
@@ -116,8 +119,8 @@ impl Disk {
     }
 
     /// Remembers when somebody was told so.
-    pub(crate) fn stored(&self, batch: u64) {
-        self.state().events.push(Event::Stored(batch));
+    pub(crate) fn stored(&self, batch: u64, found: bool) {
+        self.state().events.push(Event::Stored { batch, found });
     }
 
     /// What happened since the last call.
@@ -152,7 +155,7 @@ pub(crate) fn after_power_loss(
     }
     lose(&mut image, loose, random);
     let told = events.iter().map(|event| match event {
-        Event::Stored(batch) => *batch,
+        Event::Stored { batch, .. } => *batch,
         _ => 0,
     });
     (image, told.max().unwrap_or(0))
