@@ -174,6 +174,8 @@ impl Pipeline {
         let Ok(sent) = self.state.index.sent() else {
             return;
         };
+        // The round just now may have begun to list everything again.
+        self.notice_scan_listed();
         self.end_gap_scan(sent);
         let (stored, applied) = (self.connection.stored, self.connection.applied);
         let mut still = Vec::new();

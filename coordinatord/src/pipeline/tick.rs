@@ -98,13 +98,14 @@ impl Pipeline {
     }
 
     /// Notes that the scan has listed everything, or has to list again.
-    fn notice_scan_listed(&mut self) {
+    pub(super) fn notice_scan_listed(&mut self) {
         let listed = self
             .state
             .scan
             .as_ref()
             .is_some_and(|scan| scan.missing.is_empty())
             && !self.state.is_listing()
+            && !self.state.queue.wants_everything()
             && self
                 .state
                 .roots

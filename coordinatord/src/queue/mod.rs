@@ -265,6 +265,11 @@ impl Queue {
         self.listing_order.first().map(|place| place.0)
     }
 
+    /// Is there an order to look everywhere?
+    pub fn wants_everything(&self) -> bool {
+        self.everything.is_some()
+    }
+
     /// Takes the order to look everywhere.
     pub fn take_everything(&mut self) -> Option<Mark> {
         self.everything.take()
