@@ -176,6 +176,8 @@ impl<'c> Worker<'c> {
         let kills = 1 + random.below(4);
         let events = place.on(before.image.clone(), |mount| {
             for _ in 0..kills {
+                let sudden = random.below(2) * (1 + random.below(12));
+                manner.dies = (sudden, random.below(500));
                 let told = place.disk.clone();
                 let tell = move |batch, found| {
                     if batch > 0 {

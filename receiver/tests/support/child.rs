@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ const CHILD: &str = "EVERWRITE_TEST_STORE_TO_WRITE";
 /// What a [`Manner`] is in the child.
 const CONTENT: (&str, u64) = ("EVERWRITE_TEST_CONTENT", 0);
 const SETTLES: (&str, u64) = ("EVERWRITE_TEST_SETTLES", 8);
+const DIES_AFTER: (&str, u64) = ("EVERWRITE_TEST_DIES_AFTER", 0);
+const DIES_US: (&str, u64) = ("EVERWRITE_TEST_DIES_US", 0);
 /// What a child says of what it has found.
 const FOUND: &str = "found ";
 /// How many times the child is killed; another number by this variable.
@@ -39,18 +42,23 @@ pub(crate) struct Manner {
     pub(crate) content: u64,
     /// After so many it waits until they are stored.
     pub(crate) settles: u64,
+    /// After how many acknowledgements it kills itself, and after how many microseconds more: then what came
+    /// meanwhile is being written, and not synced yet. 0: it is killed from outside, which takes longer.
+    pub(crate) dies: (u64, u64),
 }
 
 impl Manner {
     pub(crate) const USUAL: Self = Self {
         content: CONTENT.1,
         settles: SETTLES.1,
+        dies: (DIES_AFTER.1, DIES_US.1),
     };
 
     pub(crate) fn of_environment() -> Self {
         Self {
             content: setting(CONTENT),
             settles: setting(SETTLES),
+            dies: (setting(DIES_AFTER), setting(DIES_US)),
         }
     }
 }
@@ -103,13 +111,17 @@ pub(crate) fn work() {
     let Some(directory) = std::env::var_os(CHILD) else {
         return;
     };
-    let events = |event| {
+    let manner = Manner::of_environment();
+    let (acknowledged, death) = (AtomicU64::new(0), death(manner.dies.1));
+    let events = move |event| {
         if let StoreEvent::Stored(sequence) = event {
             tell(&format!("stored {}", sequence.0));
+            if acknowledged.fetch_add(1, Relaxed) + 1 == manner.dies.0 {
+                death.send(()).unwrap();
+            }
         }
     };
     let store = SourceStore::open_with(settings(), Path::new(&directory), SOURCE, events).unwrap();
-    let manner = Manner::of_environment();
     let mut batches = Batches::new(manner.content);
     let stored = store.stored().0;
     while batches.sequence < stored {
@@ -131,6 +143,22 @@ pub(crate) fn work() {
     });
 }
 
+/// Who kills the child, so many microseconds after it was asked to.
+fn death(after_us: u64) -> mpsc::Sender<()> {
+    let (asked, wait) = mpsc::channel();
+    std::thread::spawn(move || {
+        if wait.recv().is_ok() {
+            let until = Instant::now() + Duration::from_micros(after_us);
+            while Instant::now() < until {
+                std::hint::spin_loop();
+            }
+            let (this, signal) = (rustix::process::getpid(), rustix::process::Signal::KILL);
+            rustix::process::kill_process(this, signal).unwrap();
+        }
+    });
+    asked
+}
+
 /// Ends the child once nobody listens any more.
 fn tell(line: &str) {
     let mut out = std::io::stdout().lock();
@@ -145,6 +173,8 @@ fn spawn(directory: &Path, manner: Manner) -> Child {
         .env(CHILD, directory)
         .env(CONTENT.0, manner.content.to_string())
         .env(SETTLES.0, manner.settles.to_string())
+        .env(DIES_AFTER.0, manner.dies.0.to_string())
+        .env(DIES_US.0, manner.dies.1.to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
@@ -179,15 +209,18 @@ pub(crate) fn run_and_kill(
         }
         acknowledged = number(&line).max(acknowledged);
     }
-    for _ in 0..random.below(12) {
-        acknowledged = number(&wait(deadline).expect("the child goes on")).max(acknowledged);
-    }
-    // Often at once: what came meanwhile is being written then, and not synced yet.
-    let longest_us = [300, 30_000][random.below(2) as usize];
-    let moment = Instant::now() + Duration::from_micros(random.below(longest_us));
+    let moment = if manner.dies.0 > 0 {
+        deadline
+    } else {
+        for _ in 0..random.below(12) {
+            acknowledged = number(&wait(deadline).expect("the child goes on")).max(acknowledged);
+        }
+        Instant::now() + Duration::from_micros(random.below(30_000))
+    };
     while let Ok(line) = wait(moment) {
         acknowledged = number(&line).max(acknowledged);
     }
+    assert!(Instant::now() < deadline, "the child dies");
     child.kill().unwrap();
     child.wait().unwrap();
     reader.join().unwrap();
