@@ -188,6 +188,7 @@ impl Pipeline {
         let mut mark = self.state.queue.scan_mark(now);
         // Whoever waits for the directory that is listed just now goes on waiting for what is left of it.
         let ticket = scan.mark_of(mark.ticket);
+        scan.until = scan.until.max(ticket);
         mark.ticket = listed.map_or(ticket, |listed| listed.min(ticket));
         self.state.scan = Some(scan);
         self.state.list_roots(mark, true)

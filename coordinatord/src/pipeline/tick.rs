@@ -104,7 +104,7 @@ impl Pipeline {
             .scan
             .as_ref()
             .is_some_and(|scan| scan.missing.is_empty())
-            && !self.state.is_listing()
+            && !self.state.is_scan_listing()
             && !self.state.queue.wants_everything()
             && self
                 .state

@@ -41,6 +41,9 @@ pub struct Scan {
     pub doubted_before: SequenceNumber,
     /// Somebody asked for all to be compared, and waits for it.
     pub thorough: bool,
+    /// Directories with this ticket or an older one are listed for it. Those that programs make meanwhile have newer
+    /// ones, or it would end when they do.
+    pub until: Ticket,
 }
 
 impl Scan {
@@ -55,6 +58,7 @@ impl Scan {
             excused: false,
             doubted_before: SequenceNumber(0),
             thorough: false,
+            until: Ticket::default(),
         }
     }
 
@@ -64,6 +68,7 @@ impl Scan {
             excused: self.excused,
             doubted_before: self.doubted_before,
             thorough: self.thorough,
+            until: self.until,
             ..Self::new(reason, now)
         }
     }

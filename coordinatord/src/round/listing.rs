@@ -33,7 +33,7 @@ impl Round<'_> {
             };
             self.state.listing = self.look_at_some(work)?;
         }
-        if !self.is_quick() && !self.state.is_listing() {
+        if !self.is_quick() && !self.state.is_scan_listing() {
             self.state.queue_missing(self.started);
         }
         Ok(())
@@ -196,8 +196,12 @@ impl Round<'_> {
             .map(|(name, _)| name)
             .filter(|name| names.binary_search(name).is_err())
             .collect();
-        // What somebody told of does not wait for a scan that nobody waits for.
-        let waits = |scan: &&mut Scan| listing.scan || !scan.counts_misses();
+        let others = self.state.is_scan_listing();
+        // What somebody told of does not wait for a scan that nobody waits for, or that has listed all it will.
+        let waits = |scan: &&mut Scan| {
+            let lists = others || listing.mark.ticket <= scan.until;
+            listing.scan || (lists && !scan.counts_misses())
+        };
         match self.state.scan.as_mut().filter(waits) {
             Some(scan) => scan.misses(row.inode, missing, listing.mark),
             None => names.extend(missing),

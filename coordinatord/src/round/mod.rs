@@ -107,6 +107,8 @@ pub struct Round<'s> {
     /// Names that can't be looked at before others are.
     postponed: Vec<(Inode, Name, Mark)>,
     postponed_files: Vec<(Inode, DirtyFile)>,
+    /// Directories that are not where the index has them: their names are looked at first.
+    searched: HashSet<Inode>,
     /// Files looked at in this round: once is enough.
     done_files: HashSet<FileId>,
     /// For the account.
@@ -144,6 +146,7 @@ impl<'s> Round<'s> {
             touched: BTreeSet::new(),
             postponed: Vec::new(),
             postponed_files: Vec::new(),
+            searched: HashSet::new(),
             done_files: HashSet::new(),
             findings: Findings::default(),
             state,

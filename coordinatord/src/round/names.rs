@@ -280,6 +280,10 @@ impl Round<'_> {
         let Some(row) = self.state.index.file(moved)? else {
             return Ok(Opened::Never);
         };
+        // Once in a round, however many names wait for it.
+        if !self.searched.insert(row.inode) {
+            return Ok(Opened::Later);
+        }
         let attempts = self.state.attempts.entry(row.inode).or_default();
         *attempts += 1;
         if *attempts > ATTEMPTS_MAX {

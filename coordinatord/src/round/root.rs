@@ -103,6 +103,7 @@ impl Round<'_> {
             .scan
             .get_or_insert_with(|| Scan::new(ScanReason::Gap, started));
         scan.doubted_before = self.batch.sequence();
+        scan.until = scan.until.max(mark.ticket);
         self.state.list_roots(mark, true)
     }
 }

@@ -350,9 +350,17 @@ impl State {
                 .any(|(_, file)| is_background(file.mark))
     }
 
-    /// Is a scan still listing?
+    /// Are directories still to be listed?
     pub fn is_listing(&self) -> bool {
         self.listing.is_some() || self.queue.listings() > 0
+    }
+
+    /// Are directories still to be listed for a scan?
+    pub fn is_scan_listing(&self) -> bool {
+        let next = self.listing.iter().map(|work| work.mark.ticket);
+        let next = next.chain(self.queue.next_listing()).min();
+        let until = self.scan.as_ref().map(|scan| scan.until);
+        until.is_some_and(|until| next.is_some_and(|next| next <= until))
     }
 
     /// Adds to the dirt of a file that is left alone for now, or of one that was dear to look at of

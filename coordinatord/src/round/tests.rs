@@ -26,6 +26,7 @@ mod gaps;
 mod kept;
 mod links;
 mod roots;
+mod searches;
 mod unannounced;
 
 /// What a receiver makes of commands, the obvious way.
