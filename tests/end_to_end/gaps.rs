@@ -1,6 +1,8 @@
 //! Times in which nobody looked: the coordinator down, the switch off, programs without the shim. A
 //! reconcile finds what happened.
 
+use std::time::{Duration, Instant};
+
 use everwrite_protocol::control::State;
 use harness::{Pair, shell};
 
@@ -205,4 +207,17 @@ fn written_by_others_and_then_by_a_program_with_the_shim() {
 #[test]
 fn a_large_file_written_by_others_and_then_by_a_program_with_the_shim() {
     both_write_to_a_file_of(3_000_000);
+}
+
+/// Not with the next second, by which what was sent is confirmed anyway.
+#[test]
+fn who_waits_for_a_comparison_waits_for_that_alone() {
+    let pair = Pair::start_with(|tree| drop(shell(tree, "echo content > file")));
+    pair.source.settle();
+    let began = Instant::now();
+    for _ in 0..10 {
+        pair.source.everwrite(["reconcile"]).success();
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(8), "{took:?} for ten");
 }

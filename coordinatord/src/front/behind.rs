@@ -1,14 +1,38 @@
 //! Requests that come behind hints: all that was announced before is known to the pipeline first.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 use super::Flush;
 use crate::intake::Intake;
 use crate::pipeline::Request;
 use crate::witness::Witness;
+
+/// How often what was sent is confirmed while somebody waits for a scan, which ends with that.
+const SETTLE_OFTEN: Duration = Duration::from_millis(100);
+
+/// Waits for the answers, and has those pipelines confirm what was sent so often that nobody waits for that for long.
+pub(super) async fn settling_often<T>(
+    pipelines: Vec<BehindHints>,
+    answers: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(answers);
+    let mut often = tokio::time::interval(SETTLE_OFTEN);
+    often.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            answer = &mut answers => return answer,
+            _ = often.tick() => {
+                let asked = Instant::now();
+                let settle = |pipeline: &BehindHints| pipeline.clone().request(Request::Settle { asked });
+                pipelines.iter().for_each(settle);
+            }
+        }
+    }
+}
 
 /// Asks the pipeline something once all that was announced before is known to it.
 pub trait WhenQuiet: Send {

@@ -129,7 +129,8 @@ impl Front {
         self.behind_hints(pipeline).request(request);
     }
 
-    fn behind_hints(&self, pipeline: usize) -> BehindHints {
+    /// Asks a pipeline what comes behind hints.
+    pub(super) fn behind_hints(&self, pipeline: usize) -> BehindHints {
         BehindHints {
             pipeline,
             intake: Arc::clone(&self.intake),

@@ -11,6 +11,7 @@ use everwrite_protocol::ids::Timestamp;
 use tokio::sync::oneshot;
 
 use super::Front;
+use super::behind::settling_often;
 use crate::clock::wall_clock;
 use crate::config::{Config, SwitchState};
 use crate::control::{ControlRequest, Reply};
@@ -272,8 +273,11 @@ impl Front {
             waiting.push(answer);
         }
         let timeout = Duration::from_millis(request.timeout_ms);
+        let pipelines = 0..self.pipelines.len();
+        let pipelines = pipelines.map(|pipeline| self.behind_hints(pipeline));
+        let answers = settling_often(pipelines.collect(), gather_reconciles(waiting));
         tokio::spawn(async move {
-            let answer = tokio::time::timeout(timeout, gather_reconciles(waiting)).await;
+            let answer = tokio::time::timeout(timeout, answers).await;
             reply.send(answer.unwrap_or_else(|_| {
                 Err(failed(
                     &format!("the scan has not ended within {} s", timeout.as_secs_f64()),
