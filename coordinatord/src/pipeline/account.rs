@@ -1,6 +1,6 @@
 //! The account of this pipeline: what rounds found is counted, and a burst of losses told of.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use everwrite_protocol::control::{Burst, CaptureGap, Changes, Lately, Miss, ProgramChanges};
 use everwrite_protocol::ids::{FileId, SequenceNumber, Timestamp};
@@ -21,6 +21,31 @@ pub struct AccountReport {
     pub gaps: Vec<CaptureGap>,
 }
 
+/// How many gaps the log has not told of yet.
+#[derive(Debug, Default)]
+pub(super) struct GapsTold {
+    untold: usize,
+    at: Option<Instant>,
+}
+
+impl GapsTold {
+    /// Time between two lines of the log.
+    const EVERY: Duration = Duration::from_secs(10);
+
+    /// There are so many more. How many to tell of now, if it is time for that.
+    fn notice(&mut self, more: usize, now: Instant) -> Option<usize> {
+        self.untold += more;
+        let due = self
+            .at
+            .is_none_or(|at| now.duration_since(at) >= Self::EVERY);
+        if self.untold == 0 || !due {
+            return None;
+        }
+        self.at = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
 impl Pipeline {
     /// A batch was made of these findings.
     pub(super) fn account_for(&mut self, findings: Findings, sequence: SequenceNumber) {
@@ -30,7 +55,7 @@ impl Pipeline {
                 self.count(&complete);
             }
         }
-        findings.gaps.iter().for_each(|gap| self.tell_gap(gap));
+        self.tell_gaps(&findings.gaps, now);
         self.look_for_bursts(&findings.losses, sequence, now);
     }
 
@@ -56,12 +81,20 @@ impl Pipeline {
         }
     }
 
-    fn tell_gap(&mut self, gap: &Gap) {
-        self.account.gap(gap, wall_clock());
+    /// Each is counted and kept; the log has a line now and then, for a storm of temporary files brings thousands.
+    fn tell_gaps(&mut self, gaps: &[Gap], now: Instant) {
+        for gap in gaps {
+            self.account.gap(gap, wall_clock());
+        }
+        let (Some(last), Some(files)) = (gaps.last(), self.gaps_told.notice(gaps.len(), now))
+        else {
+            return;
+        };
         tracing::warn!(
-            path = %gap.path.display(),
-            cause = gap.cause.told(),
-            "gone before it could be read, so not in the history"
+            files,
+            last = %last.path.display(),
+            cause = last.cause.told(),
+            "gone before they could be read, so not in the history; `everwrite coverage` names them"
         );
     }
 
@@ -161,5 +194,19 @@ impl Pipeline {
         let acknowledged = self.account.kept.acknowledge(until);
         self.account.save();
         acknowledged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_tells_of_many_gaps_at_once() {
+        let (mut told, now) = (GapsTold::default(), Instant::now());
+        assert_eq!(told.notice(0, now), None);
+        assert_eq!(told.notice(3, now), Some(3));
+        assert_eq!(told.notice(4, now), None);
+        assert_eq!(told.notice(5, now + GapsTold::EVERY), Some(9));
     }
 }

@@ -46,6 +46,7 @@ use crate::queue::Ticket;
 use crate::round::{Effort, FilePace, Findings, Outcome, Round, State, Tools};
 use crate::schedule::{PaceLimits, ScheduleManager, ScheduleProcessor, Window};
 
+use account::GapsTold;
 use barrier::Waiting;
 use connection::Connection;
 use cut::{Cutting, Worth};
@@ -188,6 +189,7 @@ pub struct Pipeline {
     last_scan_cost: Duration,
     written_back: WrittenBack,
     account: Account,
+    gaps_told: GapsTold,
     batches_stored: u64,
     failure: Option<String>,
     retry_at: Option<Instant>,
@@ -481,6 +483,7 @@ impl Pipeline {
             last_scan_cost: Duration::ZERO,
             written_back: WrittenBack::default(),
             account,
+            gaps_told: GapsTold::default(),
             batches_stored: 0,
             failure: None,
             retry_at: None,
