@@ -81,6 +81,11 @@ impl Batches {
         }
     }
 
+    /// The number of the last one.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
     /// What is true after the last one.
     pub(crate) fn tree(&self) -> Tree {
         self.model.tree()
