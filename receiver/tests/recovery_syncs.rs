@@ -13,7 +13,7 @@ use everwrite_receiver::store::{Hands, Settings, SourceStore};
 use support::child::{Batches, Random};
 use support::disk::after_power_loss;
 use support::place::{Place, apart};
-use support::{catch_up, open, open_with, send};
+use support::{catch_up, open_with, send};
 
 /// Batches that were stored before, and with those that were only written.
 const BEFORE: u64 = 6;
@@ -56,7 +56,7 @@ fn lose_power_after_a_restart(place: &Place) {
 
 /// Stores batches up to this one.
 fn store(mount: &Path, batches: &mut Batches, last: u64) {
-    let store = open(mount);
+    let store = kept(mount, Hands::Threads);
     while batches.sequence() < last {
         let (sequence, batch) = batches.next();
         send(&store, sequence, &batch);
@@ -67,12 +67,19 @@ fn store(mount: &Path, batches: &mut Batches, last: u64) {
 
 /// A store in which nothing happens by itself.
 fn driven(mount: &Path) -> Arc<SourceStore> {
-    let hands = Hands::Callers;
-    let settings = Settings {
-        hands,
-        ..Settings::default()
-    };
-    open_with(settings, mount)
+    kept(mount, Hands::Callers)
+}
+
+/// One whose log takes little space ahead, and has one segment here.
+fn kept(mount: &Path, hands: Hands) -> Arc<SourceStore> {
+    let segment_bytes = 192 << 10;
+    open_with(
+        Settings {
+            hands,
+            segment_bytes,
+        },
+        mount,
+    )
 }
 
 /// The only segment of the log.

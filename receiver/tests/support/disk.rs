@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -205,6 +205,7 @@ fn by_blocks(offset: u64, mut data: &[u8]) -> Vec<(u64, &[u8])> {
 pub(crate) struct Served {
     at: PathBuf,
     server: Option<JoinHandle<()>>,
+    guard: Child,
 }
 
 impl Served {
@@ -222,17 +223,17 @@ impl Served {
         rustix::mount::mount("disk", at, "fuse", flags, &*options)?;
         let disk = disk.clone();
         let server = std::thread::spawn(move || serve(&device, &disk));
-        guard(at)?;
         Ok(Self {
             at: at.to_owned(),
             server: Some(server),
+            guard: guard(at)?,
         })
     }
 }
 
 /// A process that is killed while its own threads wait for the disk it serves would never end: another
 /// one waits for that, and has the kernel give the disk up.
-fn guard(at: &Path) -> std::io::Result<()> {
+fn guard(at: &Path) -> std::io::Result<Child> {
     const WAIT: &str = "while s=$(cut -d' ' -f3 /proc/$0/stat) && [ $s != Z ]; do sleep 1; done
         mount -t fusectl none /sys/fs/fuse/connections
         echo 1 > /sys/fs/fuse/connections/$1/abort";
@@ -242,8 +243,7 @@ fn guard(at: &Path) -> std::io::Result<()> {
     guard.args([std::process::id().to_string(), connection.to_string()]);
     let silent = [Stdio::null(), Stdio::null(), Stdio::null()];
     let [input, output, errors] = silent;
-    guard.stdin(input).stdout(output).stderr(errors).spawn()?;
-    Ok(())
+    guard.stdin(input).stdout(output).stderr(errors).spawn()
 }
 
 impl Drop for Served {
@@ -251,6 +251,10 @@ impl Drop for Served {
         let unmounted = rustix::mount::unmount(&self.at, UnmountFlags::DETACH);
         if let (Ok(()), Some(server)) = (unmounted, self.server.take()) {
             drop(server.join());
+        }
+        // The next disk may have the number of this one: it is none of the guard's.
+        if self.guard.kill().is_ok() {
+            drop(self.guard.wait());
         }
     }
 }
