@@ -51,11 +51,7 @@ impl Round<'_> {
     /// Looks at the next names of a directory; gives the work back while there are more.
     fn look_at_some(&mut self, mut work: ListingWork) -> Result<Option<ListingWork>> {
         let (directory, mark) = (work.directory, work.mark);
-        let Some(row) = self
-            .state
-            .index
-            .by_inode(directory.device, directory.inode, 0)?
-        else {
+        let Some(row) = self.state.directory(directory)? else {
             return Ok(None);
         };
         let open = match self.open_directory(&row, mark)? {
@@ -102,11 +98,7 @@ impl Round<'_> {
     /// Reads the names of a directory: those on disk to be looked at, those only in the index at the
     /// end of the scan, for they may have moved.
     fn begin_listing(&mut self, directory: Inode, listing: Listing) -> Result<Option<ListingWork>> {
-        let Some(row) = self
-            .state
-            .index
-            .by_inode(directory.device, directory.inode, 0)?
-        else {
+        let Some(row) = self.state.directory(directory)? else {
             return Ok(None);
         };
         self.tools.devices.add(row.inode.device);

@@ -52,11 +52,7 @@ impl Round<'_> {
     pub(super) fn look_name(&mut self, directory: Inode, name: Name, mark: Mark) -> Result<()> {
         // A directory that the index does not know lies outside all roots, or has not been found
         // yet: then finding it lists it.
-        let Some(row) = self
-            .state
-            .index
-            .by_inode(directory.device, directory.inode, 0)?
-        else {
+        let Some(row) = self.state.directory(directory)? else {
             self.unknown();
             return Ok(());
         };
@@ -287,7 +283,6 @@ impl Round<'_> {
         let attempts = self.state.attempts.entry(row.inode).or_default();
         *attempts += 1;
         if *attempts > ATTEMPTS_MAX {
-            self.state.attempts.remove(&row.inode);
             self.state.queue.set_everything(mark);
             return Ok(Opened::Never);
         }
@@ -353,6 +348,13 @@ impl Round<'_> {
 }
 
 impl super::State {
+    /// The directory that an inode is known as. One that was removed may have left its number to a file: names
+    /// that were told of in it are nowhere any more.
+    pub(super) fn directory(&self, at: Inode) -> Result<Option<FileRow>> {
+        let row = self.index.by_inode(at.device, at.inode, 0)?;
+        Ok(row.filter(|row| row.kind == Kind::Directory))
+    }
+
     /// Absolute path at the source.
     pub fn full_path(&self, root: FileId, relative: &[u8]) -> PathBuf {
         let base = self

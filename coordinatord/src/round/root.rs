@@ -97,6 +97,7 @@ impl Round<'_> {
             return Ok(());
         };
         self.note(mark);
+        self.state.attempts.clear();
         let started = self.started;
         let scan = self
             .state

@@ -30,6 +30,37 @@ fn many_names_of_a_directory_that_is_elsewhere_are_one_search() {
     rig.check();
 }
 
+/// Its names were told of, and then it was removed; the file system gave its number to a file.
+#[test]
+fn names_of_a_directory_whose_number_is_a_file_s_by_now() {
+    let mut rig = Rig::new();
+    fs::create_dir(rig.root.join("d")).unwrap();
+    for name in 0..30 {
+        fs::write(rig.root.join("d").join(name.to_string()), "content").unwrap();
+    }
+    rig.settle();
+    let directory = inode(&fs::metadata(rig.root.join("d")).unwrap());
+    fs::remove_dir_all(rig.root.join("d")).unwrap();
+    let mut files = (0..100).map(|file| rig.root.join(format!("file-{file}")));
+    let took = files.find(|path| {
+        fs::write(path, "another").unwrap();
+        inode(&fs::metadata(path).unwrap()) == directory
+    });
+    rig.scan();
+    for name in 0..30 {
+        let name = Name::new(name.to_string().into_bytes()).unwrap();
+        rig.hint(What::Name {
+            directory,
+            name,
+            arrived: false,
+        });
+    }
+    rig.hint(What::Names { directory });
+    rig.round();
+    assert!(!rig.state.has_work(Instant::now()), "{took:?}");
+    rig.check();
+}
+
 #[test]
 fn a_scan_is_not_about_what_programs_make_meanwhile() {
     let mut rig = Rig::new();
