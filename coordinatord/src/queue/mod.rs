@@ -98,7 +98,6 @@ impl Queue {
                 new_name,
             } => {
                 self.push_name(*old_directory, old_name.clone(), mark);
-                let mark = self.renewed(mark);
                 self.push_name(*new_directory, new_name.clone(), mark);
             }
             What::Names { directory } => self.push_listing(*directory, mark, false, false),
@@ -122,11 +121,6 @@ impl Queue {
     /// A mark for what nobody told of: a scan looks.
     pub fn scan_mark(&mut self, since: Instant) -> Mark {
         self.mark(since, OriginId::SCAN, Source::Scan)
-    }
-
-    /// A mark for something more that the same told of.
-    pub fn renewed(&mut self, mark: Mark) -> Mark {
-        self.mark(mark.since, mark.origin, mark.sources)
     }
 
     /// A name to look at.
@@ -206,6 +200,11 @@ impl Queue {
             .into_values()
             .filter_map(|place| self.names.remove(&place));
         names.map(|entry| entry.2).collect()
+    }
+
+    /// Ticket of the oldest dirty name; the two names of a rename share one.
+    pub fn next_name(&self) -> Option<Ticket> {
+        self.names.first_key_value().map(|(place, _)| place.0)
     }
 
     /// The oldest dirty name.

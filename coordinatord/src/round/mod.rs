@@ -40,8 +40,6 @@ use crate::clock;
 use crate::look::Directories;
 use crate::queue::{DirtyFile, Mark, QueueLimits};
 
-/// Commands of one batch beyond which nothing more is begun.
-const BATCH_COMMANDS: usize = 8192;
 /// Bulk work (listings, large files) goes on for so long in one round.
 const BULK_TIME: Duration = Duration::from_millis(50);
 /// Dirty bytes up to which a file is small: read at once, before bulk.
@@ -58,6 +56,8 @@ pub struct Limits {
     /// Content of one batch, in bytes, beyond which nothing more is begun. New files up to this size arrive whole;
     /// larger ones in pieces, and get their name at the end.
     pub batch_bytes: u64,
+    /// Commands of one batch beyond which nothing more is begun.
+    pub batch_commands: usize,
     /// What waits.
     pub queue: QueueLimits,
 }
@@ -66,6 +66,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             batch_bytes: 4 << 20,
+            batch_commands: 8192,
             queue: QueueLimits::default(),
         }
     }
@@ -204,13 +205,20 @@ impl<'s> Round<'s> {
         })
     }
 
+    /// The two names of a rename belong to one round: a file that has lost one at its end, and not got the other yet,
+    /// is dead.
     fn look_at_names(&mut self) -> Result<()> {
-        while !self.is_full() {
-            let Some((directory, name, mark)) = self.state.queue.take_name() else {
+        let mut before = None;
+        while let Some(next) = self.state.queue.next_name() {
+            let is_second = before.take() == Some(next);
+            if self.is_full() && !is_second {
                 break;
-            };
-            self.note(mark);
-            self.look_name(directory, name, mark)?;
+            }
+            before = (!is_second).then_some(next);
+            if let Some((directory, name, mark)) = self.state.queue.take_name() {
+                self.note(mark);
+                self.look_name(directory, name, mark)?;
+            }
         }
         Ok(())
     }
@@ -261,7 +269,7 @@ impl<'s> Round<'s> {
 
     fn is_full(&self) -> bool {
         self.batch.payload_bytes() >= self.payload_limit()
-            || self.batch.commands() >= BATCH_COMMANDS
+            || self.batch.commands() >= self.state.limits.batch_commands
             || self.is_quick() && clock::since(self.started) > QUICK_TIME
     }
 

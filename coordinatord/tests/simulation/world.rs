@@ -72,6 +72,7 @@ fn limits(dice: &Dice) -> Limits {
         limits.batch_bytes = 48 << 10;
     }
     if dice.percent(30) {
+        limits.batch_commands = 2;
         limits.queue = QueueLimits {
             names_per_directory: 3,
             entries: 6,

@@ -41,3 +41,33 @@ fn a_name_that_went_as_others_came_is_left_to_a_scan() {
     rig.scan();
     rig.check();
 }
+
+/// The first fills the batch; at the end of a round a file without a name is dead.
+#[test]
+fn both_names_of_a_rename_belong_to_one_round() {
+    let mut rig = Rig::new();
+    fs::create_dir(rig.root.join("d")).unwrap();
+    fs::write(rig.root.join("d/file"), "first").unwrap();
+    rig.settle();
+    let [old, new] = ["d/file", "d/other"].map(|path| rig.root.join(path));
+    let directory = inode(&fs::metadata(rig.root.join("d")).unwrap());
+    let file = inode(&fs::metadata(&old).unwrap());
+    let known = rig.state.index.by_inode(file.device, file.inode, 0);
+    fs::rename(&old, &new).unwrap();
+    let name = |path: &Path| Name::new(path.file_name().unwrap().as_encoded_bytes()).unwrap();
+    rig.hint(What::Rename {
+        old_directory: directory,
+        old_name: name(&old),
+        new_directory: directory,
+        new_name: name(&new),
+    });
+    rig.state.limits.batch_commands = 1;
+    rig.settle();
+    rig.check();
+    let now = rig.state.index.by_inode(file.device, file.inode, 0);
+    assert_eq!(
+        now.unwrap().unwrap().id,
+        known.unwrap().unwrap().id,
+        "not another one"
+    );
+}
