@@ -14,8 +14,9 @@ fn a_known_file_that_dies_before_its_last_write_is_read() {
     };
     assert_eq!(pair.source.status().capture.gaps, 0);
     let tree = pair.tree.clone();
+    // The next file with a number is told apart by its birth, of a clock that goes in steps.
     let script = "for name in removed replaced written; do echo second > $name; done
-        rm removed; echo third > new; mv new replaced";
+        sleep 0.05; rm removed; echo third > new; mv new replaced";
     pair.source
         .daemon()
         .while_stopped(|| drop(harness::shell(&tree, script)));

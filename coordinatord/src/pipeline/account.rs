@@ -21,10 +21,11 @@ pub struct AccountReport {
     pub gaps: Vec<CaptureGap>,
 }
 
-/// How many gaps the log has not told of yet.
+/// The gaps that the log has not told of yet.
 #[derive(Debug, Default)]
 pub(super) struct GapsTold {
     untold: usize,
+    last: Option<Gap>,
     at: Option<Instant>,
 }
 
@@ -32,17 +33,16 @@ impl GapsTold {
     /// Time between two lines of the log.
     const EVERY: Duration = Duration::from_secs(10);
 
-    /// There are so many more. How many to tell of now, if it is time for that.
-    fn notice(&mut self, more: usize, now: Instant) -> Option<usize> {
-        self.untold += more;
+    /// There are these, too. How many to tell of now, and the last of them, if it is time for that.
+    fn notice(&mut self, gaps: &[Gap], now: Instant) -> Option<(usize, Gap)> {
+        self.untold += gaps.len();
+        self.last = gaps.last().cloned().or_else(|| self.last.take());
         let due = self
             .at
             .is_none_or(|at| now.duration_since(at) >= Self::EVERY);
-        if self.untold == 0 || !due {
-            return None;
-        }
+        let last = self.last.take_if(|_| due)?;
         self.at = Some(now);
-        Some(std::mem::take(&mut self.untold))
+        Some((std::mem::take(&mut self.untold), last))
     }
 }
 
@@ -81,13 +81,20 @@ impl Pipeline {
         }
     }
 
+    /// What was doubtful is settled, and what was not told yet is told.
+    pub(super) fn settle_gaps(&mut self, now: Instant) {
+        match self.state.settle_doubts(now) {
+            Ok(gaps) => self.tell_gaps(&gaps, now),
+            Err(error) => self.failure = Some(format!("{error:#}")),
+        }
+    }
+
     /// Each is counted and kept; the log has a line now and then, for a storm of temporary files brings thousands.
     fn tell_gaps(&mut self, gaps: &[Gap], now: Instant) {
         for gap in gaps {
             self.account.gap(gap, wall_clock());
         }
-        let (Some(last), Some(files)) = (gaps.last(), self.gaps_told.notice(gaps.len(), now))
-        else {
+        let Some((files, last)) = self.gaps_told.notice(gaps, now) else {
             return;
         };
         tracing::warn!(
@@ -199,14 +206,29 @@ impl Pipeline {
 
 #[cfg(test)]
 mod tests {
+    use everwrite_protocol::control::GapCause;
+
     use super::*;
 
     #[test]
     fn the_log_tells_of_many_gaps_at_once() {
+        let gap = |path: &str| Gap {
+            path: path.into(),
+            cause: GapCause::Died,
+        };
         let (mut told, now) = (GapsTold::default(), Instant::now());
-        assert_eq!(told.notice(0, now), None);
-        assert_eq!(told.notice(3, now), Some(3));
-        assert_eq!(told.notice(4, now), None);
-        assert_eq!(told.notice(5, now + GapsTold::EVERY), Some(9));
+        assert_eq!(told.notice(&[], now), None);
+        let (a, b, c) = (gap("a"), gap("b"), gap("c"));
+        assert_eq!(told.notice(&[a, b.clone()], now), Some((2, b.clone())));
+        assert_eq!(told.notice(&[c.clone()], now), None);
+        let later = now + GapsTold::EVERY;
+        assert_eq!(
+            told.notice(&[], later),
+            Some((1, c)),
+            "and none is left untold"
+        );
+        assert_eq!(told.notice(&[], later + GapsTold::EVERY), None);
+        let next = later + GapsTold::EVERY;
+        assert_eq!(told.notice(std::slice::from_ref(&b), next), Some((1, b)));
     }
 }

@@ -61,9 +61,57 @@ pub struct Dirt {
     /// Its pages are to be cleaned before they are read: they are mapped, and the kernel tells of the
     /// first store into a clean page only.
     pub flush: bool,
+    /// Of which file with this inode number its content was told.
+    pub born: Born,
+}
+
+/// Which of the files that had an inode number, one after the other, was meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Born {
+    /// Nobody said; the kernel's programs never do.
+    #[default]
+    Untold,
+    /// The one born then, in nanoseconds since 1970.
+    At(u64),
+    /// More than one of them.
+    Several,
+}
+
+impl Born {
+    /// One born then was meant; 0 says nothing.
+    pub(super) fn told(&mut self, birth: u64) {
+        let told = match birth {
+            0 => Self::Untold,
+            _ => Self::At(birth),
+        };
+        self.absorb(told);
+    }
+
+    fn absorb(&mut self, other: Self) {
+        *self = match (*self, other) {
+            (known, Self::Untold) => known,
+            (Self::Untold, other) => other,
+            (known, other) if known == other => known,
+            _ => Self::Several,
+        };
+    }
+
+    /// Was it, or that too, the one born then? `None`: nobody knows.
+    pub fn means(self, birth: u64) -> Option<bool> {
+        match self {
+            Self::At(told) if birth != 0 => Some(told == birth),
+            Self::Several => Some(true),
+            Self::At(_) | Self::Untold => None,
+        }
+    }
 }
 
 impl Dirt {
+    /// Is there content to be read?
+    pub fn has_content(&self) -> bool {
+        self.whole || self.appended || !self.ranges.is_empty()
+    }
+
     /// All of this and of `other`.
     pub fn absorb(&mut self, other: &Self) {
         self.ranges.add_all(&other.ranges);
@@ -71,6 +119,7 @@ impl Dirt {
         self.whole |= other.whole;
         self.attributes |= other.attributes;
         self.flush |= other.flush;
+        self.born.absorb(other.born);
     }
 }
 
@@ -93,7 +142,7 @@ pub struct DirtyFile {
     pub in_part: bool,
     /// Time that its looks have cost so far.
     pub cost: Duration,
-    /// Nothing new was told: it is only made sure that all was read.
+    /// No new content was told: it is only made sure that all was read.
     pub again: bool,
     /// Something of it could not be read: it is to be compared by the next scan.
     pub failed: bool,
@@ -125,11 +174,16 @@ impl DirtyFile {
 
     /// Something more became dirty.
     pub(super) fn change(&mut self, mark: Mark, change: impl FnOnce(&mut Dirt)) {
-        self.again = false;
         if self.begun.is_some() {
             let (known, dirt) = self.next.get_or_insert_with(|| (mark, Dirt::default()));
             *known = Mark::oldest_of(*known, mark);
             change(dirt);
+        } else if self.again {
+            let mut more = Dirt::default();
+            change(&mut more);
+            self.again = !more.has_content();
+            self.mark = Mark::oldest_of(self.mark, mark);
+            self.dirt.absorb(&more);
         } else {
             self.mark = Mark::oldest_of(self.mark, mark);
             change(&mut self.dirt);
@@ -138,10 +192,12 @@ impl DirtyFile {
 
     /// All of this and of `other`, which came later.
     pub fn absorb(&mut self, other: &Self) {
+        let again = self.again && other.again;
         self.change(other.mark, |dirt| dirt.absorb(&other.dirt));
         if let Some((mark, next)) = &other.next {
             self.change(*mark, |dirt| dirt.absorb(next));
         }
+        self.again |= again;
     }
 
     /// Are pages to be cleaned before it is read?

@@ -19,7 +19,7 @@ use std::time::Instant;
 use everwrite_protocol::ids::Name;
 use everwrite_protocol::local::Inode;
 
-pub use dirty::{Dirt, DirtyFile, Listing, Mark, Ticket};
+pub use dirty::{Born, Dirt, DirtyFile, Listing, Mark, Ticket};
 
 use crate::intake::{Hint, OriginId, Source, Sources, What};
 
@@ -75,15 +75,19 @@ impl Queue {
         match &hint.what {
             What::Write {
                 file,
+                birth,
                 offset,
                 length,
-                ..
-            } => {
-                self.dirty(*file, mark, |dirt| dirt.ranges.add(*offset, *length));
+            } => self.written((*file, *birth), mark, |dirt| {
+                dirt.ranges.add(*offset, *length);
+            }),
+            What::Append { file, birth } => {
+                self.written((*file, *birth), mark, |dirt| dirt.appended = true);
             }
-            What::Append { file, .. } => self.dirty(*file, mark, |dirt| dirt.appended = true),
-            What::Whole { file, .. } | What::Mapped { file, .. } | What::Unmapped { file, .. } => {
-                self.dirty(*file, mark, |dirt| dirt.whole = true);
+            What::Whole { file, birth }
+            | What::Mapped { file, birth, .. }
+            | What::Unmapped { file, birth } => {
+                self.written((*file, *birth), mark, |dirt| dirt.whole = true);
             }
             What::Attributes { file, .. } => {
                 self.dirty(*file, mark, |dirt| dirt.attributes = true);
@@ -105,6 +109,13 @@ impl Queue {
             What::Flush { file } => self.dirty(*file, mark, |dirt| dirt.flush = true),
             What::Sync { .. } => {}
         }
+    }
+
+    fn written(&mut self, (file, birth): (Inode, u64), mark: Mark, change: impl FnOnce(&mut Dirt)) {
+        self.dirty(file, mark, |dirt| {
+            change(dirt);
+            dirt.born.told(birth);
+        });
     }
 
     /// A mark for something that became dirty now.

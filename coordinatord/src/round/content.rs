@@ -180,6 +180,7 @@ impl Round<'_> {
         }
         entry.dirt = Dirt {
             ranges: entry.dirt.ranges,
+            born: entry.dirt.born,
             ..Dirt::default()
         };
         let (inode, mark) = (row.inode, entry.mark);

@@ -3,76 +3,138 @@
 //! What could be kept open is none of it (`kept.rs`). What a program makes and removes before anybody has looked at it
 //! once, or writes over itself, leaves nothing that it could be told by.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use everwrite_protocol::control::GapCause;
-use everwrite_protocol::ids::{FileId, Name};
+use everwrite_protocol::ids::{FileId, Name, Timestamp};
 use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::Kind;
 
-use super::Round;
+use super::{Round, State};
 use crate::account::Gap;
+use crate::clock;
 use crate::index::FileRow;
 use crate::queue::{Dirt, DirtyFile};
 
 /// Deeper than any path that a program could name.
 const DEPTH_MAX: usize = 4096;
 
-impl Dirt {
-    /// Is there content to be read?
-    fn has_content(&self) -> bool {
-        self.whole || self.appended || !self.ranges.is_empty()
+/// What of a file's content was told of and not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Unread {
+    No,
+    /// Something, first told then, of a file with this inode number. Nobody said which.
+    Perhaps(Instant),
+    Yes,
+}
+
+/// A file that died, and what may have been its content unread: unless it was the next file's with its inode number,
+/// which need not be found yet.
+#[derive(Debug)]
+pub struct Doubtful {
+    inode: Inode,
+    birth: u64,
+    told: Instant,
+    died: Instant,
+    path: PathBuf,
+}
+
+/// So long after a death the next file with the number is known, if there is one.
+const DOUBT: Duration = Duration::from_secs(1);
+/// Deaths that are doubtful at once; beyond, each is a gap.
+const DOUBTFUL_MAX: usize = 10_000;
+
+impl Unread {
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Yes, _) | (_, Self::Yes) => Self::Yes,
+            (Self::Perhaps(one), Self::Perhaps(other)) => Self::Perhaps(one.min(other)),
+            (Self::No, other) | (other, Self::No) => other,
+        }
     }
 }
 
 impl DirtyFile {
-    /// Was content told of that has not been read?
-    fn is_unread(&self) -> bool {
-        let next = self.next.as_ref();
-        !self.again && self.dirt.has_content() || next.is_some_and(|(_, dirt)| dirt.has_content())
+    /// What was told of content that has not been read, and when.
+    fn unread(&self) -> impl Iterator<Item = (&Dirt, Instant)> {
+        let first = (!self.again).then_some((&self.dirt, self.mark.since));
+        let next = self.next.as_ref().map(|(mark, dirt)| (dirt, mark.since));
+        let all = first.into_iter().chain(next);
+        all.filter(|(dirt, _)| dirt.has_content())
+    }
+
+    /// The same of the file that was born at `birth`.
+    fn unread_of(&self, birth: u64) -> Unread {
+        let of = |(dirt, since): (&Dirt, Instant)| match dirt.born.means(birth) {
+            Some(true) => Unread::Yes,
+            Some(false) => Unread::No,
+            None => Unread::Perhaps(since),
+        };
+        self.unread().map(of).fold(Unread::No, Unread::and)
     }
 }
 
 impl Round<'_> {
     /// Files that were looked for in this round, and whose content was not found by any name.
-    pub(super) fn unread_postponed(&self) -> HashSet<Inode> {
-        let unread = |(_, entry): &&(Inode, DirtyFile)| entry.is_unread();
+    pub(super) fn unread_postponed(&self) -> HashMap<Inode, DirtyFile> {
+        let unread = |(_, entry): &&(Inode, DirtyFile)| entry.unread().next().is_some();
         let unread = self.postponed_files.iter().filter(unread);
-        unread.map(|(inode, _)| *inode).collect()
+        unread.cloned().collect()
     }
 
     /// A file is about to lose a name. Its inode number may be another file's already, which is then looked at
-    /// in its place.
+    /// in its place: so what waits is kept in mind.
     pub(super) fn mark_unread(&mut self, row: &FileRow) {
-        if self.waits_unread(row.inode) {
-            self.unread.insert(row.id);
+        if row.kind == Kind::Regular {
+            let waiting = self.waiting(row.inode).cloned().collect();
+            self.unread.insert(row.id, waiting);
         }
     }
 
-    fn waits_unread(&self, inode: Inode) -> bool {
+    fn waiting(&self, inode: Inode) -> impl Iterator<Item = &DirtyFile> {
         let queue = self.state.queue.file(inode);
         let resting = self.state.resting.get(&inode).map(|(_, entry)| entry);
-        queue.into_iter().chain(resting).any(DirtyFile::is_unread)
+        queue.into_iter().chain(resting)
     }
 
     /// A file is dead. If what was last written to it has not been read, that is not in the history.
     pub(super) fn note_unread_death(
         &mut self,
         row: &FileRow,
-        postponed: &HashSet<Inode>,
+        postponed: &HashMap<Inode, DirtyFile>,
     ) -> Result<()> {
-        let is_unread = self.unread.contains(&row.id)
-            || postponed.contains(&row.inode)
-            || self.waits_unread(row.inode);
-        if row.kind != Kind::Regular || !is_unread || self.lives_on(row)? {
+        let unread = self.unread_of(row, postponed);
+        if row.kind != Kind::Regular || unread == Unread::No || self.lives_on(row)? {
             return Ok(());
         }
-        if let Some(path) = self.last_path(row.id)? {
-            self.note_gap(path, GapCause::Died);
+        let Some(path) = self.last_path(row.id)? else {
+            return Ok(());
+        };
+        match unread {
+            Unread::Perhaps(told) if self.state.doubtful.len() < DOUBTFUL_MAX => {
+                self.state.doubtful.push(Doubtful {
+                    inode: row.inode,
+                    birth: row.birth,
+                    told,
+                    died: self.started,
+                    path,
+                });
+            }
+            _ => self.note_gap(path, GapCause::Died),
         }
         Ok(())
+    }
+
+    fn unread_of(&self, row: &FileRow, postponed: &HashMap<Inode, DirtyFile>) -> Unread {
+        let marked = self.unread.get(&row.id).into_iter().flatten();
+        let told = marked
+            .chain(postponed.get(&row.inode))
+            .chain(self.waiting(row.inode));
+        told.map(|entry| entry.unread_of(row.birth))
+            .fold(Unread::No, Unread::and)
     }
 
     /// A new file has vanished while it arrived.
@@ -121,5 +183,30 @@ impl Round<'_> {
             at = parent;
         }
         Ok(None)
+    }
+}
+
+impl State {
+    /// Gaps among what was doubtful until now.
+    pub fn settle_doubts(&mut self, now: Instant) -> Result<Vec<Gap>> {
+        let due = |doubtful: &mut Doubtful| doubtful.died + DOUBT <= now;
+        let mut gaps = Vec::new();
+        for doubtful in self.doubtful.extract_if(.., due) {
+            let Inode { device, inode } = doubtful.inode;
+            let next = self.index.by_inode(device, inode, 0)?;
+            if !next.is_some_and(|next| doubtful.was_of(&next)) {
+                let (path, cause) = (doubtful.path, GapCause::Died);
+                gaps.push(Gap { path, cause });
+            }
+        }
+        Ok(gaps)
+    }
+}
+
+impl Doubtful {
+    /// Was what was told the content of this file, which has the number now?
+    fn was_of(&self, next: &FileRow) -> bool {
+        let born = clock::moment(Timestamp(next.birth.cast_signed()));
+        next.birth > self.birth && born.is_some_and(|born| born <= self.told)
     }
 }

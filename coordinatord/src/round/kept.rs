@@ -253,6 +253,7 @@ impl Round<'_> {
         }
         entry.dirt = Dirt {
             ranges: entry.dirt.ranges,
+            born: entry.dirt.born,
             ..Dirt::default()
         };
         if !row.staged && stat.size != row.size {

@@ -32,6 +32,7 @@ use everwrite_protocol::ids::{FileId, Name, SequenceNumber};
 use everwrite_protocol::local::Inode;
 
 pub use account::Findings;
+pub use gaps::Doubtful;
 pub use pace::FilePace;
 pub use state::{Delayed, ListingWork, ProtectedRoot, State, Tools, Waits};
 
@@ -99,8 +100,8 @@ pub struct Round<'s> {
     orphans: BTreeSet<FileId>,
     /// Names that files lost: where what is dead was.
     last_names: HashMap<FileId, (FileId, Name)>,
-    /// Files that lost a name while content of theirs was still to be read.
-    unread: HashSet<FileId>,
+    /// What was still to be read of files when they lost a name.
+    unread: HashMap<FileId, Vec<DirtyFile>>,
     /// How many names files have that got one, at most: files may have thousands.
     known_names: HashMap<FileId, u64>,
     /// Directories in which names changed: their times did, too.
@@ -142,7 +143,7 @@ impl<'s> Round<'s> {
             oldest: None,
             orphans: BTreeSet::new(),
             last_names: HashMap::new(),
-            unread: HashSet::new(),
+            unread: HashMap::new(),
             known_names: HashMap::new(),
             touched: BTreeSet::new(),
             postponed: Vec::new(),

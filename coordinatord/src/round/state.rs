@@ -10,6 +10,7 @@ use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::Origin;
 
 use super::Limits;
+use super::gaps::Doubtful;
 use super::kept::KeptFiles;
 use super::pace::FilePace;
 use super::recent::RecentReads;
@@ -60,6 +61,8 @@ pub struct State {
     pub troubles: BTreeMap<PathBuf, String>,
     /// Tries to find a directory that is not where the index has it.
     pub attempts: HashMap<Inode, u8>,
+    /// Deaths of files that may have been gaps.
+    pub doubtful: Vec<Doubtful>,
     /// What was read a moment ago.
     pub recent: RecentReads,
     /// A hint came about an inode that the index does not know.
@@ -198,6 +201,7 @@ impl State {
             mapped: HashMap::new(),
             troubles: BTreeMap::new(),
             attempts: HashMap::new(),
+            doubtful: Vec::new(),
             recent: RecentReads::default(),
             unknown_hinted: false,
             hurry: false,

@@ -311,7 +311,7 @@ impl Rig {
         self.state.hurry = true;
         for _ in 0..200 {
             if !self.state.has_work(Instant::now()) {
-                return;
+                return self.settle_doubts();
             }
             self.round();
         }
@@ -322,6 +322,11 @@ impl Rig {
             self.state.is_listing(),
             self.state.queue.take_everything(),
         );
+    }
+
+    fn settle_doubts(&mut self) {
+        let later = Instant::now() + Duration::from_secs(5);
+        self.gaps.extend(self.state.settle_doubts(later).unwrap());
     }
 
     fn hint(&mut self, what: What) {

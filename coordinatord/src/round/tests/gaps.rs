@@ -1,8 +1,10 @@
 //! What died before it was read is told, and nothing else is.
 
 use everwrite_protocol::control::GapCause;
+use rustix::fs::CWD;
 
 use super::*;
+use crate::clock::file_clock;
 
 /// A tree with a known `d/file`, of which everything is stored.
 fn known() -> Rig {
@@ -15,14 +17,18 @@ fn known() -> Rig {
 
 /// Writes to `d/file`, which is told.
 fn write(rig: &mut Rig, content: &str) {
-    let path = rig.root.join("d/file");
-    fs::write(&path, content).unwrap();
-    let file = inode(&fs::metadata(path).unwrap());
+    fs::write(rig.root.join("d/file"), content).unwrap();
+    written(rig, "d/file", 0);
+}
+
+/// It is told that the file at `path`, born at `birth`, was written to.
+fn written(rig: &mut Rig, path: &str, birth: u64) {
+    let metadata = fs::metadata(rig.root.join(path)).unwrap();
     rig.hint(What::Write {
-        file,
-        birth: 0,
+        file: inode(&metadata),
+        birth,
         offset: 0,
-        length: content.len() as u64,
+        length: metadata.len(),
     });
 }
 
@@ -64,28 +70,61 @@ fn a_known_file_that_is_replaced_before_its_last_write_is_read() {
     assert_eq!(rig.gaps, [died(&rig)]);
 }
 
-/// As ext4 gives it: the number of a file that has just been removed goes to the next.
-#[test]
-fn a_known_file_whose_number_is_another_s_by_then() {
-    let mut rig = known();
-    write(&mut rig, "second");
-    let (old, mut others) = (rig.root.join("d/file"), 0);
+/// As ext4 gives it: the number of a file that has just been removed goes to the next. Gives the names of files that
+/// were made until one had it, that one last.
+fn give_the_number_to_another(rig: &Rig) -> Vec<String> {
+    let old = rig.root.join("d/file");
     let number = fs::metadata(&old).unwrap().ino();
+    // Files are born by a clock that goes in steps.
+    let step = file_clock();
+    while file_clock() == step {}
     fs::remove_file(&old).unwrap();
-    let name = |number| format!("other-{number}");
-    while others < 100 {
-        let path = rig.root.join(name(others));
+    let mut names = Vec::new();
+    while names.len() < 100 {
+        names.push(format!("other-{}", names.len()));
+        let path = rig.root.join(names.last().unwrap());
         fs::write(&path, "other").unwrap();
-        others += 1;
         if fs::metadata(path).unwrap().ino() == number {
             break;
         }
     }
-    let names: Vec<_> = (0..others).map(name).collect();
-    let mut told: Vec<_> = names.iter().map(String::as_str).collect();
-    told.push("d/file");
-    hinted(&mut rig, &told);
-    assert_eq!(rig.gaps, [died(&rig)]);
+    names
+}
+
+fn birth(path: &Path) -> u64 {
+    crate::look::stat_at(CWD, path).unwrap().unwrap().birth
+}
+
+/// Who wrote to `d/file` may say which file was meant, or not.
+#[test]
+fn a_known_file_whose_number_is_another_s_by_then() {
+    for is_told in [true, false] {
+        let mut rig = known();
+        let born = birth(&rig.root.join("d/file"));
+        write(&mut rig, "second");
+        written(&mut rig, "d/file", if is_told { born } else { 0 });
+        let others = give_the_number_to_another(&rig);
+        let mut told: Vec<_> = others.iter().map(String::as_str).collect();
+        told.push("d/file");
+        hinted(&mut rig, &told);
+        assert_eq!(rig.gaps, [died(&rig)], "{is_told}");
+    }
+}
+
+/// What is told of the other is not told of the one that was removed.
+#[test]
+fn a_known_file_whose_number_is_another_s_that_is_written_to() {
+    for is_told in [true, false] {
+        let mut rig = known();
+        let others = give_the_number_to_another(&rig);
+        let last = others.last().unwrap();
+        let born = birth(&rig.root.join(last));
+        written(&mut rig, last, if is_told { born } else { 0 });
+        let mut told: Vec<_> = others.iter().map(String::as_str).collect();
+        told.insert(0, "d/file");
+        hinted(&mut rig, &told);
+        assert_eq!(rig.gaps, [], "{is_told}");
+    }
 }
 
 /// `rm -r`, and nobody tells of more than the top.
@@ -125,6 +164,7 @@ fn what_was_only_to_be_made_sure_of_had_been_read() {
         rig.state.hurry = false;
         rig.round();
         assert!(!rig.state.resting.is_empty(), "it may grow: {content}");
+        rig.hint(What::Attributes { file, birth: 0 });
         fs::remove_file(rig.root.join("d/file")).unwrap();
         hinted(&mut rig, &["d/file"]);
         assert_eq!(rig.gaps, [], "{content}");
