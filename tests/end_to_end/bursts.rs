@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use everwrite_protocol::control::Burst;
-use harness::{DEADLINE, Pair, shell, tree, wait_for, wait_until};
+use harness::{DEADLINE, Pair, shell, tree, try_wait_for, wait_for, wait_until};
 
 /// Files of the tree, a tenth of them beside the directory that things happen to.
 const FILES: u64 = 400;
@@ -101,11 +101,14 @@ for number in range(1, 361):
         os.unlink(name)'"#,
     );
     pair.assert_mirrored();
-    let burst = wait_for("all of it is told of", DEADLINE, || {
+    let told = || {
         let burst = burst(&pair);
-        (burst.removed + burst.overwritten == 360).then_some(burst)
+        ((burst.removed, burst.overwritten) == (180, 180)).then_some(burst)
+    };
+    let burst = try_wait_for(DEADLINE, told).unwrap_or_else(|| {
+        let [coverage, log] = ["coverage", "log"].map(|word| pair.source.everwrite([word]).text());
+        panic!("{:?}\n{coverage}\n{log}", pair.source.status())
     });
-    assert_eq!((burst.removed, burst.overwritten), (180, 180), "{burst:?}");
     assert!(burst.program.starts_with("python"), "{burst:?}");
     let point = format!("@{}", burst.point.expect("a point before it").0);
     pair.assert_restores(&point, &copy);
