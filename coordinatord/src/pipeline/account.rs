@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(told.notice(&[], now), None);
         let (a, b, c) = (gap("a"), gap("b"), gap("c"));
         assert_eq!(told.notice(&[a, b.clone()], now), Some((2, b.clone())));
-        assert_eq!(told.notice(&[c.clone()], now), None);
+        assert_eq!(told.notice(std::slice::from_ref(&c), now), None);
         let later = now + GapsTold::EVERY;
         assert_eq!(
             told.notice(&[], later),
