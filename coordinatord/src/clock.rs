@@ -48,10 +48,12 @@ pub fn wall_clock() -> Timestamp {
     Timestamp(since.map_or(0, |since| nanoseconds(since.as_nanos())))
 }
 
-/// When the wall clock showed this, unless it was set meanwhile. `None`: not since the computer was started.
+/// When the wall clock showed this or a little before, unless it was set meanwhile. `None`: not since the computer was
+/// started.
 pub fn moment(wall: Timestamp) -> Option<Instant> {
+    let now = now();
     let ago = wall_clock().0.saturating_sub(wall.0);
-    now().checked_sub(Duration::from_nanos(ago.max(0).cast_unsigned()))
+    now.checked_sub(Duration::from_nanos(ago.max(0).cast_unsigned()))
 }
 
 fn nanoseconds(count: u128) -> i64 {

@@ -390,17 +390,18 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// The moment `now`, which is now.
-    pub(super) fn at(now: Instant) -> Self {
+    /// Both, now. Should this thread have to wait between the two, what was told seems to be later than it was: then
+    /// it is looked at once more. Seemed it earlier, a look that was too early would be thought to have seen it.
+    pub(super) fn now() -> Self {
         let time = clock_gettime(ClockId::Monotonic);
         let seconds = time.tv_sec.cast_unsigned();
         Self {
-            now,
             monotonic: seconds * 1_000_000_000 + time.tv_nsec.cast_unsigned(),
+            now: Instant::now(),
         }
     }
 
-    /// When that was; not later than now.
+    /// When that was, or a little later; not later than now.
     pub(super) fn moment(&self, monotonic: u64) -> Instant {
         let age = Duration::from_nanos(self.monotonic.saturating_sub(monotonic));
         self.now.checked_sub(age).unwrap_or(self.now)

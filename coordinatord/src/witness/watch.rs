@@ -237,7 +237,7 @@ impl Watch {
         };
         let all = !self.barriers.is_empty();
         self.young.extend(tracer.drain(all));
-        let clock = Clock::at(Instant::now());
+        let clock = Clock::now();
         let limit = now.checked_sub(TOLD_AFTER).unwrap_or(now);
         let is_old = |event: &Event| all || clock.moment(event.at) <= limit;
         let old = self.young.partition_point(is_old);
