@@ -63,6 +63,8 @@ pub struct Dirt {
     pub flush: bool,
     /// Of which file with this inode number its content was told.
     pub born: Born,
+    /// When content was first told of.
+    pub told: Option<Instant>,
 }
 
 /// Which of the files that had an inode number, one after the other, was meant.
@@ -79,12 +81,11 @@ pub enum Born {
 
 impl Born {
     /// One born then was meant; 0 says nothing.
-    pub(super) fn told(&mut self, birth: u64) {
-        let told = match birth {
+    fn at(birth: u64) -> Self {
+        match birth {
             0 => Self::Untold,
             _ => Self::At(birth),
-        };
-        self.absorb(told);
+        }
     }
 
     fn absorb(&mut self, other: Self) {
@@ -107,6 +108,12 @@ impl Born {
 }
 
 impl Dirt {
+    /// Content was told of then, of the file born at `birth`; 0: nobody said.
+    pub(super) fn tell(&mut self, at: Instant, birth: u64) {
+        self.born.absorb(Born::at(birth));
+        self.told = first(self.told, Some(at));
+    }
+
     /// Is there content to be read?
     pub fn has_content(&self) -> bool {
         self.whole || self.appended || !self.ranges.is_empty()
@@ -120,7 +127,12 @@ impl Dirt {
         self.attributes |= other.attributes;
         self.flush |= other.flush;
         self.born.absorb(other.born);
+        self.told = first(self.told, other.told);
     }
+}
+
+fn first(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 /// A dirty file.

@@ -114,7 +114,7 @@ impl Queue {
     fn written(&mut self, (file, birth): (Inode, u64), mark: Mark, change: impl FnOnce(&mut Dirt)) {
         self.dirty(file, mark, |dirt| {
             change(dirt);
-            dirt.born.told(birth);
+            dirt.tell(mark.since, birth);
         });
     }
 

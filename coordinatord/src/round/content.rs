@@ -181,6 +181,7 @@ impl Round<'_> {
         entry.dirt = Dirt {
             ranges: entry.dirt.ranges,
             born: entry.dirt.born,
+            told: entry.dirt.told,
             ..Dirt::default()
         };
         let (inode, mark) = (row.inode, entry.mark);

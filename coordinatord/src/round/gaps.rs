@@ -60,10 +60,11 @@ impl Unread {
 impl DirtyFile {
     /// What was told of content that has not been read, and when.
     fn unread(&self) -> impl Iterator<Item = (&Dirt, Instant)> {
-        let first = (!self.again).then_some((&self.dirt, self.mark.since));
-        let next = self.next.as_ref().map(|(mark, dirt)| (dirt, mark.since));
+        let first = (!self.again).then_some((self.mark.since, &self.dirt));
+        let next = self.next.as_ref().map(|(mark, dirt)| (mark.since, dirt));
         let all = first.into_iter().chain(next);
-        all.filter(|(dirt, _)| dirt.has_content())
+        all.filter(|(_, dirt)| dirt.has_content())
+            .map(|(since, dirt)| (dirt, dirt.told.unwrap_or(since)))
     }
 
     /// The same of the file that was born at `birth`.

@@ -254,6 +254,7 @@ impl Round<'_> {
         entry.dirt = Dirt {
             ranges: entry.dirt.ranges,
             born: entry.dirt.born,
+            told: entry.dirt.told,
             ..Dirt::default()
         };
         if !row.staged && stat.size != row.size {
