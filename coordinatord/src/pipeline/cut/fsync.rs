@@ -39,8 +39,8 @@ impl Program {
 #[derive(Debug, Default)]
 pub(super) struct FsyncPoints {
     programs: HashMap<OriginId, Program>,
-    /// When there were too many programs to tell.
-    crowded: Option<Instant>,
+    /// When hints were lost, or there were too many programs to tell: any may have written something.
+    unsure: Option<Instant>,
 }
 
 impl FsyncPoints {
@@ -51,6 +51,10 @@ impl FsyncPoints {
             _ => None,
         };
         let mapped: HashSet<_> = hints.iter().filter_map(flushed).collect();
+        // Before anybody was heard there was nothing to lose: everything is looked at after a start, too.
+        if !self.programs.is_empty() && hints.iter().any(Hint::tells_of_loss) {
+            self.unsure = Some(now);
+        }
         for hint in hints.iter().filter(|hint| hint.origin != OriginId::SCAN) {
             match hint.what {
                 What::Write { file, .. } | What::Append { file, .. } | What::Whole { file, .. }
@@ -67,7 +71,7 @@ impl FsyncPoints {
     fn wrote(&mut self, program: OriginId, now: Instant) {
         if self.programs.len() >= PROGRAMS_MAX && !self.programs.contains_key(&program) {
             self.programs.clear();
-            self.crowded = Some(now);
+            self.unsure = Some(now);
         }
         self.programs.entry(program).or_default().unsynced = Some(now);
     }
@@ -82,10 +86,10 @@ impl FsyncPoints {
 
     /// Would a consistent point be an fsync point now?
     pub(super) fn is_one(&self, now: Instant) -> bool {
-        let crowded = self
-            .crowded
+        let unsure = self
+            .unsure
             .is_some_and(|at| now.duration_since(at) < WRITTEN_BACK);
-        !crowded && self.programs.values().any(|program| program.fresh) && !self.is_between(now)
+        !unsure && self.programs.values().any(|program| program.fresh) && !self.is_between(now)
     }
 
     /// Has a program that cares written something since it made durable what it wrote before?
@@ -188,6 +192,18 @@ mod tests {
         assert!(points.is_one(now));
         points.take(&[hint(0, What::Flush { file: file(2) }), write(1, 2)], now);
         assert!(points.is_one(now));
+    }
+
+    #[test]
+    fn lost_hints_make_no_claim() {
+        let (mut points, now) = (FsyncPoints::default(), Instant::now());
+        let lost = || hint(1, What::Everything);
+        points.take(&[lost()], now);
+        points.take(&[write(1, 1), sync(1)], now);
+        assert!(points.is_one(now), "nobody had been heard");
+        points.take(&[lost()], now);
+        assert!(!points.is_one(now), "who knows what was written");
+        assert!(points.is_one(now + WRITTEN_BACK));
     }
 
     #[test]

@@ -416,3 +416,42 @@ impl Pipeline {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::{OriginId, What};
+
+    const SETTINGS: CutSettings = CutSettings {
+        shortest: Duration::from_millis(50),
+        hold_max: Duration::from_millis(20),
+    };
+
+    fn hint(what: What) -> Hint {
+        Hint {
+            origin: OriginId(1),
+            source: Source::Shim,
+            at: Instant::now(),
+            what,
+        }
+    }
+
+    /// As after a crash: it never asks for durability of what it wrote last.
+    #[test]
+    fn a_program_that_is_never_done_is_not_waited_for() {
+        let file = Inode {
+            device: 1,
+            inode: 1,
+        };
+        let write = || hint(What::Append { file, birth: 0 });
+        let mut cutting = Cutting::new(SETTINGS, Duration::from_secs(1));
+        cutting.take_hints(&[write(), hint(What::Sync { file }), write()]);
+        let now = Instant::now();
+        cutting.pace.sent(now, false);
+        let soon = now + FSYNC_PATIENCE;
+        assert!(cutting.due(now) > now && cutting.due(soon) <= soon);
+        let late = now + Duration::from_secs(2);
+        assert!(cutting.pace.hurries(late, 0));
+        assert!(cutting.due(late) <= late);
+    }
+}

@@ -74,9 +74,12 @@ impl CutPace {
         self.unproven_since.is_some()
     }
 
-    /// When the next attempt may be made.
+    /// When the next attempt may be made. That moment does not move on while it is waited for.
     pub(super) fn due(&self, now: Instant) -> Instant {
-        self.tried.map_or(now, |tried| tried + self.rest)
+        match self.tried {
+            Some(tried) => tried + self.rest,
+            None => self.unproven_since.unwrap_or(now),
+        }
     }
 
     /// An attempt that ends `now`. One in vain is followed by a longer rest.
