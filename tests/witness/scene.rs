@@ -17,7 +17,7 @@ pub(crate) const TREE: &str = "
         direct door32 punch zero collapse insert rename exchange-1 exchange-2 replacement replaced \\
         link unlink chmod utimensat setxattr mapped held
     do i=0; while [ $i -lt 2000 ]; do echo line $i of $name; i=$((i+1)); done > $name; done
-    cp source truncate; : > allocate; mkdir -p tree/below rmdir; cp source tree/below/file
+    cp source truncate; head -c 8192 source > longer; : > allocate; mkdir -p tree/below rmdir; cp source tree/below/file
 ";
 /// How long a change may take to be in the mirror. The promise is a second; the machine may be slow.
 pub(crate) const SOON: Duration = Duration::from_secs(20);

@@ -35,6 +35,8 @@ mod report;
 mod rings;
 mod seen;
 #[cfg(feature = "ebpf")]
+mod symbols;
+#[cfg(feature = "ebpf")]
 mod tracer;
 #[cfg(not(feature = "ebpf"))]
 #[path = "tracer_absent.rs"]

@@ -4,6 +4,7 @@
 //! programs are gone.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -16,10 +17,13 @@ use libbpf_rs::{
 
 use super::event::{Event, KnownProgram, Number};
 use super::handle::{EXT4, XFS};
+use super::symbols;
 use super::tracer_report::{Lost, TracerCounters, TracerProblem};
 
 const TYPES: &str = "/sys/kernel/btf/vmlinux";
 const TYPES_OF_XFS: &str = "/sys/kernel/btf/xfs";
+/// It has to be told where the kernel's code lies.
+const RESIZED: &str = "ext4_resized";
 /// Programs that hear all writes of a file system together.
 const WRITES: [(u64, &[&str]); 2] = [
     (
@@ -29,6 +33,7 @@ const WRITES: [(u64, &[&str]); 2] = [
             "ext4_write",
             "ext4_journalled_write",
             "ext4_truncated",
+            RESIZED,
             "ext4_fallocate",
             "direct_written",
         ],
@@ -308,15 +313,13 @@ fn configure(
     ring_bytes: u32,
     calls: bool,
 ) -> Result<(), TracerProblem> {
-    let settings = [std::process::id(), head_bit(types)];
+    let setattr = symbols::extent_of("ext4_setattr");
+    let settings = settings(types, setattr.clone().unwrap_or_default());
     for mut map in open.maps_mut() {
         let is_settings = map.name().to_string_lossy().ends_with(".rodata");
         if let Some(place) = map.initial_value_mut().filter(|_| is_settings) {
-            let bytes = settings.iter().flat_map(|word| word.to_ne_bytes());
-            place
-                .iter_mut()
-                .zip(bytes)
-                .for_each(|(place, byte)| *place = byte);
+            let bytes = place.iter_mut().zip(&settings);
+            bytes.for_each(|(place, byte)| *place = *byte);
         }
         if map.name() == "events" {
             map.set_max_entries(ring_bytes)
@@ -327,9 +330,21 @@ fn configure(
         let section = program.section().to_string_lossy().into_owned();
         let event = section.strip_prefix("tp_btf/");
         let is_wanted = calls || CALLS.iter().all(|name| program.name() != *name);
-        program.set_autoload(is_wanted && event.is_none_or(|event| has_event(types, event)));
+        let is_of_use = setattr.is_some() || program.name() != RESIZED;
+        let is_heard = event.is_none_or(|event| has_event(types, event));
+        program.set_autoload(is_wanted && is_of_use && is_heard);
     }
     Ok(())
+}
+
+/// `settings` in the program.
+fn settings(types: &Btf<'_>, setattr: Range<u64>) -> Vec<u8> {
+    let words = [std::process::id(), head_bit(types)];
+    let longs = [setattr.start, setattr.end - setattr.start];
+    let words = words.iter().flat_map(|word| word.to_ne_bytes());
+    words
+        .chain(longs.iter().flat_map(|long| long.to_ne_bytes()))
+        .collect()
 }
 
 fn has_event(types: &Btf<'_>, event: &str) -> bool {

@@ -32,6 +32,8 @@ const volatile struct {
 	u32 self;
 	/* Which bit of a page's flags says that it is the head of a larger folio. */
 	u32 head_bit;
+	/* The code by which ext4 sets attributes: where, and how many bytes. */
+	u64 ext4_setattr, ext4_setattr_length;
 } settings = {};
 
 /* What is known about files holds for one generation. Directories were moved, or there are other roots. */
@@ -305,6 +307,17 @@ SEC("tp_btf/ext4_truncate_exit")
 int BPF_PROG(ext4_truncated, struct inode *inode)
 {
 	return changed(inode, WRITTEN, READ(inode, i_size), ~0ull);
+}
+/*
+ * A file that truncate(2) makes longer has no hook of its own: but its inode becomes dirty, just before it has the new
+ * size. Who made it so tells this from writes, and from times that move.
+ */
+SEC("tp_btf/ext4_mark_inode_dirty")
+int BPF_PROG(ext4_resized, struct inode *inode, unsigned long caller)
+{
+	if (caller - settings.ext4_setattr >= settings.ext4_setattr_length)
+		return 0;
+	return changed(inode, WITH(ATTRIBUTES, PENDING), 0, ~0ull);
 }
 /* These come before the bytes change. Before 6.14 the first tells of all kinds. */
 #define KEEP_SIZE 0x01
