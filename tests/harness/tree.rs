@@ -94,12 +94,13 @@ impl Walk {
         }
     }
 
-    /// With each file's names within the tree.
+    /// With the first of each file's names within the tree: that tells which are of one file, and stays short where
+    /// there are thousands.
     fn finish(mut self) -> Look {
         for names in self.linked.values().filter(|names| names.len() > 1) {
             for name in names {
                 let entry = self.entries.entry(name.clone()).or_default();
-                entry.insert("names".into(), format!("{names:?}"));
+                entry.insert("same file as".into(), format!("{:?}", names[0]));
             }
         }
         Look(self.entries)
