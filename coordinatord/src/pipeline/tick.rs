@@ -27,6 +27,7 @@ impl Pipeline {
         self.account.save_if_due(now);
         self.look_at_late_syncs(now);
         self.state.kept.sweep(now);
+        self.state.unplaced.sweep(now);
         self.settle_gaps(now);
         if self.needs_agreement() {
             self.agree(self.connection.stored);

@@ -23,6 +23,7 @@ mod root;
 mod sibling;
 mod state;
 mod times;
+mod unplaced;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -35,6 +36,7 @@ pub use account::Findings;
 pub use gaps::Doubtful;
 pub use pace::FilePace;
 pub use state::{Delayed, ListingWork, ProtectedRoot, State, Tools, Waits};
+pub use unplaced::UnplacedNames;
 
 use crate::batch::BatchBuilder;
 use crate::clock;

@@ -53,6 +53,10 @@ impl Round<'_> {
         // A directory that the index does not know lies outside all roots, or has not been found
         // yet: then finding it lists it.
         let Some(row) = self.state.directory(directory)? else {
+            if mark.sources.announced() {
+                let unplaced = &mut self.state.unplaced;
+                unplaced.told(directory, name, mark.sources, self.started);
+            }
             self.unknown();
             return Ok(());
         };

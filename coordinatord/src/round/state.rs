@@ -15,6 +15,7 @@ use super::kept::KeptFiles;
 use super::pace::FilePace;
 use super::recent::RecentReads;
 use super::root::ROOT_UNBOUND;
+use super::unplaced::UnplacedNames;
 use crate::exclude::Excludes;
 use crate::front::Devices;
 use crate::index::Index;
@@ -63,6 +64,8 @@ pub struct State {
     pub attempts: HashMap<Inode, u8>,
     /// Deaths of files that may have been gaps.
     pub doubtful: Vec<Doubtful>,
+    /// Names told of in directories that were not known yet.
+    pub unplaced: UnplacedNames,
     /// What was read a moment ago.
     pub recent: RecentReads,
     /// A hint came about an inode that the index does not know.
@@ -202,6 +205,7 @@ impl State {
             troubles: BTreeMap::new(),
             attempts: HashMap::new(),
             doubtful: Vec::new(),
+            unplaced: UnplacedNames::default(),
             recent: RecentReads::default(),
             unknown_hinted: false,
             hurry: false,
@@ -248,7 +252,7 @@ impl State {
             .min_by_key(|mark| mark.ticket)
     }
 
-    /// Who told of what is waiting about this file, or about this name.
+    /// Who told of what is waiting about this file, or about this name, or of the name before its directory was known.
     pub fn waiting_sources(&self, file: Inode, name: Option<(Inode, &Name)>) -> Sources {
         let resting = self.resting.get(&file);
         let resting = resting.map_or_else(Sources::default, |(_, entry)| entry.sources());
@@ -261,7 +265,8 @@ impl State {
             Delayed::Listing(..) => None,
         });
         let queued = self.queue.sources_of_name(&directory, name);
-        delayed.fold(sources.and(queued), Sources::and)
+        let unplaced = self.unplaced.sources(directory, name);
+        delayed.fold(sources.and(queued).and(unplaced), Sources::and)
     }
 
     /// What has arrived in part is to be sent anew.

@@ -12,7 +12,7 @@ use everwrite_protocol::wire::{Attributes, BackupCommand, CutKind, Kind};
 use proptest::prelude::*;
 
 use super::*;
-use crate::account::Gap;
+use crate::account::{self, Gap};
 use crate::config;
 use crate::exclude::Excludes;
 use crate::front::Devices;
@@ -242,6 +242,7 @@ struct Rig {
     tools: Tools,
     model: Model,
     gaps: Vec<Gap>,
+    changes: Vec<account::Change>,
     root: PathBuf,
     _runtime: tokio::runtime::Runtime,
     _hints: tokio::sync::mpsc::Receiver<Vec<Hint>>,
@@ -282,6 +283,7 @@ impl Rig {
             tools,
             model: Model::default(),
             gaps: Vec::new(),
+            changes: Vec::new(),
             root,
             _runtime: runtime,
             _hints: hints,
@@ -293,6 +295,7 @@ impl Rig {
     fn round(&mut self) {
         let outcome = Round::run(&mut self.state, &self.tools, Effort::Usual).unwrap();
         self.gaps.extend(outcome.findings.gaps);
+        self.changes.extend(outcome.findings.changes);
         if let Some(builder) = outcome.batch {
             let batch = builder.finish(|sequence, parts| everwrite_protocol::wire::Cut {
                 sequence,

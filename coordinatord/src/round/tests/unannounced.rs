@@ -76,3 +76,25 @@ fn many_names_that_went_unheard_are_found() {
     rig.settle();
     rig.check();
 }
+
+/// Its names are told of, then a scan finds the directory, and then that is told of.
+#[test]
+fn what_was_told_before_its_directory_was_found_is_no_miss() {
+    let mut rig = Rig::new();
+    rig.settle();
+    fs::create_dir(rig.root.join("new")).unwrap();
+    fs::write(rig.root.join("new/told"), "content").unwrap();
+    fs::write(rig.root.join("new/untold"), "content").unwrap();
+    rig.name_hint(Path::new("new/told"));
+    rig.settle();
+    rig.changes.clear();
+    rig.scan();
+    rig.check();
+    let missed = |change: &&account::Change| change.suspect.is_some();
+    let missed: Vec<_> = rig.changes.iter().filter(missed).collect();
+    let names: Vec<_> = missed
+        .iter()
+        .filter_map(|change| Some(change.name.as_ref()?.1.to_string()))
+        .collect();
+    assert_eq!(names, ["new", "untold"]);
+}
