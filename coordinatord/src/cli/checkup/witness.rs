@@ -11,8 +11,11 @@ use crate::cli::shown;
 use crate::config::Root;
 
 const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
+/// 2: nobody is told where the kernel's functions lie, `Documentation/admin-guide/sysctl/kernel.rst`.
+const SYMBOLS_RESTRICTED: &str = "/proc/sys/kernel/kptr_restrict";
 /// `s_magic` and name of file systems of which eBPF tells every write with its range, statfs(2).
-const WITH_RANGES: [(u64, &str); 2] = [(0xef53, "ext4"), (0x5846_5342, "xfs")];
+const WITH_RANGES: [(u64, &str); 2] = [(EXT4, "ext4"), (0x5846_5342, "xfs")];
+const EXT4: u64 = 0xef53;
 /// `s_magic` of overlayfs, statfs(2).
 const OVERLAY: u64 = 0x794c_7630;
 
@@ -97,7 +100,17 @@ fn ranges(root: &Root) -> Option<Finding> {
     let path = shown::path(std::os::unix::ffi::OsStrExt::as_bytes(
         root.path.as_os_str(),
     ));
+    let restricted = || std::fs::read_to_string(SYMBOLS_RESTRICTED);
     Some(match known {
+        Some((EXT4, name)) if restricted().is_ok_and(|word| word.trim() == "2") => {
+            Finding::warning(
+                &subject,
+                format!(
+                    "{path} is on {name}, and kernel.kptr_restrict is 2: files written without the shim are compared whole"
+                ),
+                "`sysctl kernel.kptr_restrict=1`, then restart the coordinator",
+            )
+        }
         Some((_, name)) => Finding::good(
             &subject,
             format!("{path} is on {name}: eBPF tells which bytes are written"),
