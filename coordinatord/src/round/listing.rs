@@ -182,6 +182,10 @@ impl Round<'_> {
         mut names: Vec<Name>,
         listing: Listing,
     ) -> Result<ListingWork> {
+        // What was told of its names waits for no more than this: some may have come and gone.
+        if !listing.scan {
+            self.touched.insert(row.id);
+        }
         let known = self.state.index.children(row.id)?;
         let missing: Vec<Name> = known
             .into_iter()

@@ -98,3 +98,20 @@ fn what_was_told_before_its_directory_was_found_is_no_miss() {
         .collect();
     assert_eq!(names, ["new", "untold"]);
 }
+
+/// What was told of its names waits as one listing, and there is nothing left to be listed.
+#[test]
+fn the_time_of_a_directory_in_which_names_came_and_went() {
+    let mut rig = Rig::new();
+    let path = rig.root.join("d");
+    fs::create_dir(&path).unwrap();
+    let directory = fs::File::open(&path).unwrap();
+    directory.set_modified(std::time::UNIX_EPOCH).unwrap();
+    rig.settle();
+    fs::write(path.join("came"), "and went").unwrap();
+    fs::remove_file(path.join("came")).unwrap();
+    let directory = inode(&fs::metadata(&path).unwrap());
+    rig.hint(What::Names { directory });
+    rig.settle();
+    rig.check();
+}
