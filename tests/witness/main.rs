@@ -5,6 +5,7 @@
 //! Where a kernel or a container does not allow eBPF or fanotify the tests say so and are skipped;
 //! `EVERWRITE_REQUIRE_EBPF=1` makes that a failure.
 
+mod anything;
 mod attribution;
 mod calls;
 mod cuts;
