@@ -121,7 +121,8 @@ impl CutPace {
         if again && self.unproven_since.is_some_and(late) {
             let again = now + self.longest.saturating_mul(PATIENCE_SHARE);
             self.hurry = Some((now + self.longest, again));
-            self.tried = None;
+            // More than one attempt while it lasts, however many were in vain before.
+            (self.tried, self.rest) = (None, self.settings.shortest);
         }
         self.hurry.is_some_and(|(until, _)| now < until)
     }
@@ -184,6 +185,18 @@ mod tests {
         assert_eq!(rests, [100, 200, 400, 800, 1000, 1000]);
         pace.tried(now, held(1, true));
         assert_eq!(pace.due(now), now + 64 * MS);
+    }
+
+    #[test]
+    fn a_late_point_is_tried_for_more_than_once() {
+        let now = Instant::now();
+        let mut pace = pace();
+        pace.sent(now, false);
+        (0..6).for_each(|_| pace.tried(now, held(1, false)));
+        let late = now + 1000 * MS;
+        assert!(pace.hurries(late, 0) && pace.due(late) <= late);
+        pace.tried(late, held(1, false));
+        assert_eq!(pace.due(late), late + 100 * MS);
     }
 
     #[test]
