@@ -89,9 +89,10 @@ impl Round<'_> {
     /// A file is about to lose a name. Its inode number may be another file's already, which is then looked at
     /// in its place: so what waits is kept in mind.
     pub(super) fn mark_unread(&mut self, row: &FileRow) {
-        if row.kind == Kind::Regular {
-            let waiting = self.waiting(row.inode).cloned().collect();
-            self.unread.insert(row.id, waiting);
+        let waiting: Vec<_> = self.waiting(row.inode).cloned().collect();
+        if row.kind == Kind::Regular && !waiting.is_empty() {
+            // Beside what waited when it lost the name before.
+            self.unread.entry(row.id).or_default().extend(waiting);
         }
     }
 

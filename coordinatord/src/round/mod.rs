@@ -135,7 +135,28 @@ impl<'s> Round<'s> {
     /// Looks at what is due. On error nothing has happened, but everything is dirty.
     pub fn run(state: &'s mut State, tools: &'s Tools, effort: Effort) -> Result<Outcome> {
         let sequence = state.index.begin()?;
-        let mut round = Self {
+        let mut round = Self::new(state, tools, effort, sequence);
+        match round.gather() {
+            Ok(()) => round.finish(),
+            Err(error) => {
+                let mark = round.state.queue.scan_mark(round.started);
+                round
+                    .state
+                    .queue
+                    .set_everything(round.oldest.unwrap_or(mark));
+                round.state.index.abandon()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn new(
+        state: &'s mut State,
+        tools: &'s Tools,
+        effort: Effort,
+        sequence: SequenceNumber,
+    ) -> Self {
+        Self {
             effort,
             batch: BatchBuilder::new(sequence, tools.origin_names()),
             directories: Directories::default(),
@@ -155,18 +176,6 @@ impl<'s> Round<'s> {
             findings: Findings::default(),
             state,
             tools,
-        };
-        match round.gather() {
-            Ok(()) => round.finish(),
-            Err(error) => {
-                let mark = round.state.queue.scan_mark(round.started);
-                round
-                    .state
-                    .queue
-                    .set_everything(round.oldest.unwrap_or(mark));
-                round.state.index.abandon()?;
-                Err(error)
-            }
         }
     }
 

@@ -190,3 +190,26 @@ fn a_new_file_that_is_removed_while_it_arrives_and_was_not_kept() {
     };
     assert_eq!(rig.gaps, [gap]);
 }
+
+/// Its number is another's as it loses the second, and what had waited was looked at in that one.
+#[test]
+fn a_known_file_that_loses_two_names() {
+    let mut rig = known();
+    fs::hard_link(rig.root.join("d/file"), rig.root.join("d/link")).unwrap();
+    hinted(&mut rig, &["d/link"]);
+    let path = rig.root.join("d/file");
+    let born = birth(&path);
+    let file = inode(&fs::metadata(&path).unwrap());
+    rig.state.hurry = false;
+    written(&mut rig, "d/file", born);
+    let row = rig.state.index.by_inode(file.device, file.inode, 0);
+    let row = row.unwrap().unwrap();
+    fs::remove_file(path).unwrap();
+    fs::remove_file(rig.root.join("d/link")).unwrap();
+    let sequence = rig.state.index.begin().unwrap();
+    let mut round = Round::new(&mut rig.state, &rig.tools, Effort::Usual, sequence);
+    round.mark_unread(&row);
+    assert!(round.state.take_dirt(file).is_some());
+    round.mark_unread(&row);
+    assert_eq!(round.unread.get(&row.id).map(Vec::len), Some(1));
+}
