@@ -314,6 +314,11 @@ fn configure(
     calls: bool,
 ) -> Result<(), TracerProblem> {
     let setattr = symbols::extent_of("ext4_setattr");
+    if setattr.is_none() {
+        tracing::info!(
+            "where the kernel's ext4_setattr lies is not told (/proc/kallsyms): files on ext4 that programs without the shim write to are compared whole"
+        );
+    }
     let settings = settings(types, setattr.clone().unwrap_or_default());
     for mut map in open.maps_mut() {
         let is_settings = map.name().to_string_lossy().ends_with(".rodata");
