@@ -23,7 +23,7 @@ pub(crate) struct Samples {
 
 /// Fewest consistent points a second under load. Daemons built to be released make several; those built for
 /// debugging, on a busy machine, take seconds to compare a database that grows.
-const POINTS_PER_SECOND_MIN: f64 = 0.125;
+const POINTS_PER_SECOND_MIN: f64 = 0.25;
 
 const COMPLAINT_CHARACTERS: usize = 400;
 
