@@ -2,9 +2,8 @@
 
 use super::*;
 
-/// Each of them would look for the directory; a look at everything costs every recovery point meanwhile.
-#[test]
-fn many_names_of_a_directory_that_is_elsewhere_are_one_search() {
+/// A tree in which `d` has thirty files, and the number of `d`; all is stored.
+fn known() -> (Rig, Inode) {
     let mut rig = Rig::new();
     fs::create_dir(rig.root.join("d")).unwrap();
     for name in 0..30 {
@@ -12,6 +11,13 @@ fn many_names_of_a_directory_that_is_elsewhere_are_one_search() {
     }
     rig.settle();
     let directory = inode(&fs::metadata(rig.root.join("d")).unwrap());
+    (rig, directory)
+}
+
+/// Each of them would look for the directory; a look at everything costs every recovery point meanwhile.
+#[test]
+fn many_names_of_a_directory_that_is_elsewhere_are_one_search() {
+    let (mut rig, directory) = known();
     fs::rename(rig.root.join("d"), rig.root.join("e")).unwrap();
     for name in 0..30 {
         let name = Name::new(name.to_string().into_bytes()).unwrap();
@@ -33,13 +39,7 @@ fn many_names_of_a_directory_that_is_elsewhere_are_one_search() {
 /// Its names were told of, and then it was removed; the file system gave its number to a file.
 #[test]
 fn names_of_a_directory_whose_number_is_a_file_s_by_now() {
-    let mut rig = Rig::new();
-    fs::create_dir(rig.root.join("d")).unwrap();
-    for name in 0..30 {
-        fs::write(rig.root.join("d").join(name.to_string()), "content").unwrap();
-    }
-    rig.settle();
-    let directory = inode(&fs::metadata(rig.root.join("d")).unwrap());
+    let (mut rig, directory) = known();
     fs::remove_dir_all(rig.root.join("d")).unwrap();
     let mut files = (0..100).map(|file| rig.root.join(format!("file-{file}")));
     let took = files.find(|path| {
