@@ -118,9 +118,12 @@ impl Pipeline {
 
     /// Is a named recovery point due that needs a batch, even an empty one?
     pub(super) fn wants_checkpoint(&self) -> bool {
-        self.waiting
-            .iter()
-            .any(|waiting| waiting.wants_batch() && self.has_passed(waiting.ticket))
+        self.waiting.iter().any(|waiting| self.may_name(waiting))
+    }
+
+    /// May the next batch get its name? While everything is compared it would be a part of the way.
+    fn may_name(&self, waiting: &Waiting) -> bool {
+        waiting.wants_batch() && !self.is_copying() && self.has_passed(waiting.ticket)
     }
 
     /// Does somebody wait for a named recovery point?
@@ -130,8 +133,8 @@ impl Pipeline {
 
     /// The name for the batch about to be sent.
     pub(super) fn checkpoint_due(&mut self) -> Option<String> {
-        let passed = |waiting: &Waiting| waiting.wants_batch() && self.has_passed(waiting.ticket);
-        let at = self.waiting.iter().position(passed)?;
+        let named = |waiting: &Waiting| self.may_name(waiting);
+        let at = self.waiting.iter().position(named)?;
         let sent = self.state.index.sent().ok()?;
         self.waiting[at].batch = Some(sent);
         match &self.waiting[at].purpose {

@@ -412,13 +412,15 @@ impl Pipeline {
 
     /// While a tree is copied or compared after a gap, a point is a part of the way.
     fn kind_of(&mut self, kind: CutKind) -> CutKind {
-        let copying = self
-            .state
-            .scan
-            .as_ref()
-            .is_some_and(|scan| !scan.counts_misses());
+        let copying = self.is_copying();
         self.wants_closing_cut |= copying;
         if copying { CutKind::Partial } else { kind }
+    }
+
+    /// Is everything copied, or compared after a gap?
+    fn is_copying(&self) -> bool {
+        let scan = self.state.scan.as_ref();
+        scan.is_some_and(|scan| !scan.counts_misses())
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) fn judge(world: &World, dice: &Dice) {
     let broken = world.machine.broken();
     assert!(broken.is_empty(), "{broken:#?}");
     no_gaps(&world.machine.batches());
+    no_name_is_partial(&world.machine.batches());
     nothing_outside(&world.base);
     let (consistent, others): (Vec<_>, Vec<_>) = world
         .machine
@@ -50,6 +51,14 @@ fn no_gaps(batches: &[Came]) {
             at as u64 + 1,
             "batches are numbered without gaps"
         );
+    }
+}
+
+/// Whoever asks for a checkpoint waits for a comparison that goes on.
+fn no_name_is_partial(batches: &[Came]) {
+    for cut in batches.iter().map(|came| &came.cut) {
+        let name = cut.checkpoint.as_ref();
+        assert!(name.is_none() || cut.kind != CutKind::Partial, "{name:?}");
     }
 }
 

@@ -210,8 +210,7 @@ impl Pipeline {
         if !witness.hears_all {
             return Err("not all programs are heard here, see `everwrite doctor`".to_owned());
         }
-        let scan = self.state.scan.as_ref();
-        if scan.is_some_and(|scan| !scan.counts_misses()) {
+        if self.is_copying() {
             return Err("a scan is going on".to_owned());
         }
         let unbound = |root: &&crate::round::ProtectedRoot| {
