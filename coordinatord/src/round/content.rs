@@ -13,6 +13,7 @@ use super::dirt::{
     Doubt, hides_writes, is_being_made, is_heavy, is_told_in_part, wants_comparison, widen,
 };
 use super::names::{At, Opened, Why};
+use super::pace::Rest;
 use super::times::changed_in_between;
 use crate::clock::{self, wall_clock};
 use crate::index::{FileRow, SUSPECT, UNPROVEN};
@@ -146,7 +147,7 @@ impl Round<'_> {
         }
         if self.rests(&entry, &row, stat) {
             self.keep(at, name, content);
-            self.delay_file(row.inode, entry);
+            self.delay_file(row.inode, stat.size, entry);
             return Ok(());
         }
         if entry.begun.is_none() {
@@ -170,7 +171,7 @@ impl Round<'_> {
                 Compared::Rebuilt => return Ok(()),
                 Compared::NotNow => {
                     entry.dirt.whole = true;
-                    self.delay_file(row.inode, entry);
+                    self.delay_file(row.inode, stat.size, entry);
                     return Ok(());
                 }
             }
@@ -187,7 +188,7 @@ impl Round<'_> {
         let (inode, mark) = (row.inode, entry.mark);
         self.send_ranges(at, name, row, content, entry, bytes)?;
         if early {
-            self.look_for_growth(inode, mark);
+            self.look_for_growth(inode, content.stat.size, mark);
         }
         Ok(())
     }
@@ -195,14 +196,14 @@ impl Round<'_> {
     /// The kernel tells of bytes just before it raises the file's size; then there was nothing to read. Before
     /// a quick round the calls of programs with the shim have ended, and the size is what it is: then it is
     /// only made sure, and nobody waits for that.
-    fn look_for_growth(&mut self, inode: Inode, mut mark: Mark) {
+    fn look_for_growth(&mut self, inode: Inode, size: u64, mut mark: Mark) {
         if self.is_quick() && mark.sources.has(Source::Shim) {
             mark.ticket = Ticket::BACKGROUND;
         }
         let mut entry = DirtyFile::new(mark);
         (entry.dirt.appended, entry.again) = (true, true);
         if let Some(entry) = self.state.rest(inode, entry, self.started) {
-            self.delay_file(inode, entry);
+            self.delay_file(inode, size, entry);
         }
     }
 
@@ -228,10 +229,11 @@ impl Round<'_> {
     }
 
     /// Looks at the file a little later.
-    fn delay_file(&mut self, inode: Inode, entry: DirtyFile) {
+    fn delay_file(&mut self, inode: Inode, size: u64, entry: DirtyFile) {
+        let until = self.started + REST;
         self.state
             .resting
-            .insert(inode, (self.started + REST, entry));
+            .insert(inode, (Rest { until, size }, entry));
     }
 
     /// Is it being rewritten, so that looking a little later costs less?
@@ -329,7 +331,7 @@ impl Round<'_> {
         if row.staged && !entry.failed {
             self.arrive(at, name, row.id, entry.mark)?;
         }
-        self.rest_after(row.inode, entry);
+        self.rest_after(row.inode, stat.size, entry);
         Ok(())
     }
 
@@ -344,9 +346,9 @@ impl Round<'_> {
     }
 
     /// All that was dirty is sent. What became dirty meanwhile waits in proportion to what that cost.
-    fn rest_after(&mut self, inode: Inode, entry: DirtyFile) {
+    fn rest_after(&mut self, inode: Inode, size: u64, entry: DirtyFile) {
         let now = clock::now();
-        self.state.pace.finished(inode, now, entry.cost);
+        self.state.pace.finished(inode, size, now, entry.cost);
         if let Some((mark, dirt)) = entry.next {
             let next = DirtyFile {
                 dirt,

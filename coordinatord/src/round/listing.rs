@@ -267,7 +267,7 @@ impl State {
         };
         for (inode, (_, file)) in self
             .resting
-            .extract_if(|_, (until, file)| is_due(*until, file))
+            .extract_if(|_, (rest, file)| is_due(rest.until, file))
         {
             self.queue.put_back_file(inode, file);
         }

@@ -34,7 +34,7 @@ use everwrite_protocol::local::Inode;
 
 pub use account::Findings;
 pub use gaps::Doubtful;
-pub use pace::FilePace;
+pub use pace::{FilePace, Rest};
 pub use state::{Delayed, ListingWork, ProtectedRoot, State, Tools, Waits};
 pub use unplaced::UnplacedNames;
 

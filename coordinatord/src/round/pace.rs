@@ -13,10 +13,19 @@ const CHEAP: Duration = Duration::from_millis(1);
 /// Files remembered before those that have rested are forgotten.
 const FILES_MAX: usize = 1024;
 
+/// What rests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rest {
+    /// Left alone until then.
+    pub until: Instant,
+    /// Bytes that the file had when it was looked at.
+    pub size: u64,
+}
+
 /// Until when files that were dear to look at are left alone. Pure: told the time.
 #[derive(Debug)]
 pub struct FilePace {
-    until: HashMap<Inode, Instant>,
+    rests: HashMap<Inode, Rest>,
     longest: Duration,
 }
 
@@ -35,26 +44,29 @@ impl FilePace {
     /// No file rests for longer than `longest`.
     pub fn new(longest: Duration) -> Self {
         Self {
-            until: HashMap::new(),
+            rests: HashMap::new(),
             longest,
         }
     }
 
-    /// All that was dirty of a file is sent at `now`, which took `cost`.
-    pub(super) fn finished(&mut self, file: Inode, now: Instant, cost: Duration) {
+    /// All that was dirty of a file of this size is sent at `now`, which took `cost`.
+    pub(super) fn finished(&mut self, file: Inode, size: u64, now: Instant, cost: Duration) {
         if !is_dear(cost) {
             return;
         }
-        if self.until.len() >= FILES_MAX {
-            self.until.retain(|_, until| *until > now);
+        if self.rests.len() >= FILES_MAX {
+            self.rests.retain(|_, rest| rest.until > now);
         }
-        let rest = cost.saturating_mul(REST_SHARE).min(self.longest);
-        self.until.insert(file, now + rest);
+        let until = now + cost.saturating_mul(REST_SHARE).min(self.longest);
+        self.rests.insert(file, Rest { until, size });
     }
 
-    /// When the rest of this file ends, if it has not at `now`.
-    pub(super) fn rests_until(&self, file: Inode, now: Instant) -> Option<Instant> {
-        self.until.get(&file).copied().filter(|until| *until > now)
+    /// The rest of this file, if it has not ended at `now`.
+    pub(super) fn rest_of(&self, file: Inode, now: Instant) -> Option<Rest> {
+        self.rests
+            .get(&file)
+            .copied()
+            .filter(|rest| rest.until > now)
     }
 }
 
@@ -77,11 +89,14 @@ mod tests {
         let mut pace = FilePace::new(LONGEST);
         let cases = [(0, None), (10, Some(70)), (1000, Some(500))];
         for (cost, rest) in cases {
-            pace.finished(inode(cost), now, Duration::from_millis(cost));
-            let expected = rest.map(|rest| now + Duration::from_millis(rest));
-            assert_eq!(pace.rests_until(inode(cost), now), expected, "{cost} ms");
+            pace.finished(inode(cost), 4096, now, Duration::from_millis(cost));
+            let expected = rest.map(|rest| Rest {
+                until: now + Duration::from_millis(rest),
+                size: 4096,
+            });
+            assert_eq!(pace.rest_of(inode(cost), now), expected, "{cost} ms");
         }
-        assert_eq!(pace.rests_until(inode(10), now + LONGEST), None);
+        assert_eq!(pace.rest_of(inode(10), now + LONGEST), None);
     }
 
     #[test]
@@ -90,8 +105,8 @@ mod tests {
         let mut pace = FilePace::new(LONGEST);
         for number in 0..5000 {
             let at = now + number * LONGEST;
-            pace.finished(inode(u64::from(number)), at, Duration::from_secs(1));
-            assert!(pace.until.len() <= FILES_MAX);
+            pace.finished(inode(u64::from(number)), 0, at, Duration::from_secs(1));
+            assert!(pace.rests.len() <= FILES_MAX);
         }
     }
 }

@@ -12,7 +12,7 @@ use everwrite_protocol::wire::Origin;
 use super::Limits;
 use super::gaps::Doubtful;
 use super::kept::KeptFiles;
-use super::pace::FilePace;
+use super::pace::{FilePace, Rest};
 use super::recent::RecentReads;
 use super::root::ROOT_UNBOUND;
 use super::unplaced::UnplacedNames;
@@ -47,7 +47,7 @@ pub struct State {
     /// Files that are not read to their end yet, kept open in case they die.
     pub kept: KeptFiles,
     /// Files that are being rewritten, and until when they are left alone. New dirt joins them.
-    pub resting: HashMap<Inode, (Instant, DirtyFile)>,
+    pub resting: HashMap<Inode, (Rest, DirtyFile)>,
     /// Which files were dear to look at of late.
     pub pace: FilePace,
     /// How many were ever delayed: tells those of one moment apart.
@@ -312,15 +312,15 @@ impl State {
                 .any(|delayed| matches!(delayed, Delayed::Name(..)) && told(delayed.mark()))
     }
 
-    /// How much would have to be read if nothing were put off; `u64::MAX`: not known.
+    /// About how much would have to be read if nothing were put off; `u64::MAX`: not known.
     pub fn put_off_bytes(&self) -> u64 {
         let mut delayed = self.delayed.values();
         if delayed.any(|delayed| matches!(delayed, Delayed::Name(..))) {
             return u64::MAX;
         }
-        let bytes = |(_, file): &(Instant, DirtyFile)| match file.dirt.whole {
-            true => u64::MAX,
-            false => file.dirt.ranges.bytes(u64::MAX),
+        let bytes = |(rest, file): &(Rest, DirtyFile)| match file.dirt.whole {
+            true => rest.size,
+            false => file.dirt.ranges.bytes(rest.size),
         };
         self.resting
             .values()
@@ -337,7 +337,7 @@ impl State {
     /// When the first of what is delayed is to be looked at.
     pub fn next_wake(&self) -> Option<Instant> {
         let delayed = self.delayed.first_key_value().map(|(key, _)| key.0);
-        let resting = self.resting.values().map(|(until, _)| *until).min();
+        let resting = self.resting.values().map(|(rest, _)| rest.until).min();
         [delayed, resting].into_iter().flatten().min()
     }
 
@@ -384,10 +384,10 @@ impl State {
             resting.absorb(&entry);
             return None;
         }
-        let until = self.pace.rests_until(inode, now);
-        match until.filter(|_| entry.begun.is_none() && !self.hurry) {
-            Some(until) => {
-                self.resting.insert(inode, (until, entry));
+        let rest = self.pace.rest_of(inode, now);
+        match rest.filter(|_| entry.begun.is_none() && !self.hurry) {
+            Some(rest) => {
+                self.resting.insert(inode, (rest, entry));
                 None
             }
             None => Some(entry),

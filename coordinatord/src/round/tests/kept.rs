@@ -105,10 +105,18 @@ fn a_new_file_that_dies_with_its_directory() {
 
 /// A known file, all of it written anew in place, told by `what`, and looked at without haste.
 fn rewritten(length: usize, what: impl Fn(Inode) -> What) -> (Rig, Vec<u8>) {
+    rewritten_and_grown(length, length, what)
+}
+
+fn rewritten_and_grown(
+    length: usize,
+    grown: usize,
+    what: impl Fn(Inode) -> What,
+) -> (Rig, Vec<u8>) {
     let mut rig = Rig::new();
     fs::write(rig.root.join("file"), content(length, 4)).unwrap();
     rig.settle();
-    let last = content(length, 5);
+    let last = content(grown, 5);
     let written = write_at_the_start(&rig, &last);
     rig.state.hurry = false;
     rig.hint(what(written));
@@ -156,6 +164,19 @@ fn a_known_file_that_dies_while_it_rests() {
             nothing_is_kept(&mut rig);
         }
     }
+}
+
+/// It tells whether a late point can be had for little. Growth has no end as it is told.
+#[test]
+fn as_much_is_put_off_as_the_file_is_long() {
+    let grown = RESTING + 4096;
+    let put_off = |what: &dyn Fn(Inode) -> What| {
+        let (rig, _) = rewritten_and_grown(RESTING, grown, what);
+        rig.state.put_off_bytes()
+    };
+    let somewhere = |file| What::Whole { file, birth: 0 };
+    assert_eq!(put_off(&|file| written(file, grown)), grown as u64);
+    assert_eq!(put_off(&somewhere), grown as u64);
 }
 
 /// Nobody knows which part of it was written.
