@@ -106,7 +106,7 @@ impl Appender {
         let encoded = codec::encode(&head).map_err(|e| AppendError::Write(io::Error::other(e)))?;
         let frame = NewFrame::bare(FrameKind::Segment, u64::from(self.end.segment), encoded);
         self.write(&frame).map_err(AppendError::Write)?;
-        self.file.sync_all().map_err(AppendError::Sync)?;
+        // The content lasts once that is synced of which it is told.
         self.segments.sync_names().map_err(AppendError::Sync)
     }
 

@@ -12,7 +12,7 @@
 //!   writer.lock          held by the one process that writes
 //! ```
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -66,16 +66,22 @@ impl Layout {
     }
 
     /// Makes the directories. Others may not look in: the mirror holds other people's files, with
-    /// their set-user-id bits.
+    /// their set-user-id bits. Their names are then on the disk, also those that one has made that was killed.
     pub fn create(&self) -> Result<(), StoreError> {
+        let failed = |action, path: &Path, source| StoreError::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        };
         for name in ["mirror", "objects", "staging", "log"] {
             let path = self.root.join(name);
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-            made.map_err(|source| StoreError::Io {
-                action: "make the directory",
-                path,
-                source,
-            })?;
+            made.map_err(|error| failed("make the directory", &path, error))?;
+        }
+        // STORE/src/<source>, STORE/src, STORE.
+        for path in self.root.ancestors().take(3) {
+            let synced = File::open(path).and_then(|directory| directory.sync_all());
+            synced.map_err(|error| failed("sync the directory", path, error))?;
         }
         Ok(())
     }

@@ -173,17 +173,21 @@ fn tell(line: &str) {
 }
 
 fn spawn(directory: &Path, manner: Manner) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    become_child(&mut command, directory, manner);
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+    command.spawn().unwrap()
+}
+
+/// What a command that runs this test is to be told, to be the child.
+pub(crate) fn become_child(command: &mut Command, directory: &Path, manner: Manner) {
+    command
         .args(["child", "--exact", "--nocapture", "--test-threads=1"])
         .env(CHILD, directory)
         .env(CONTENT.0, manner.content.to_string())
         .env(SETTLES.0, manner.settles.to_string())
         .env(DIES_AFTER.0, manner.dies.0.to_string())
-        .env(DIES_US.0, manner.dies.1.to_string())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap()
+        .env(DIES_US.0, manner.dies.1.to_string());
 }
 
 /// Lets a child work until it acknowledged a few batches and a moment longer; tells the last one that
@@ -234,8 +238,8 @@ pub(crate) fn run_and_kill(
         .fold(acknowledged, |last, line| number(&line).max(last))
 }
 
-/// Lines of the test's own machinery are 0.
-fn number(line: &str) -> u64 {
+/// The batch that such a line is about. Lines of the test's own machinery are 0.
+pub(crate) fn number(line: &str) -> u64 {
     line.strip_prefix("stored ")
         .or_else(|| line.strip_prefix(FOUND))
         .and_then(|number| number.parse().ok())
