@@ -79,7 +79,9 @@ fn hello(stream: &mut UnixStream) -> io::Result<Hello> {
 fn answer(inner: &Inner, stream: &UnixStream, hello: Hello) {
     let refusal = *inner.refusal.lock().expect("no reader panicked");
     if let Some(refusal) = refusal {
-        send(stream, &Welcome::Refused(refusal), &[]);
+        if send(stream, &Welcome::Refused(refusal), &[]) {
+            inner.refused.fetch_add(1, Relaxed);
+        }
         return;
     }
     let segment = Shared::<Segment>::anonymous("segment");

@@ -46,6 +46,8 @@ struct Inner {
     end: AtomicBool,
     /// How many shims were given a segment.
     attached: AtomicU32,
+    /// How many have heard a refusal.
+    refused: AtomicU32,
 }
 
 /// A running recorder.
@@ -72,6 +74,7 @@ impl Recorder {
             deaf: AtomicBool::new(false),
             end: AtomicBool::new(false),
             attached: AtomicU32::new(0),
+            refused: AtomicU32::new(0),
         });
         let reading = Arc::clone(&inner);
         Self {
@@ -154,6 +157,11 @@ impl Recorder {
             std::fs::remove_file(path)
         };
         done.expect("the switch file");
+    }
+
+    /// How many have heard a refusal.
+    pub fn refused(&self) -> u32 {
+        self.inner.refused.load(Relaxed)
     }
 
     /// How many segments were handed out.
