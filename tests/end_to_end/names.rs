@@ -1,6 +1,7 @@
 //! Names: any bytes, very many in one directory, gone before they could be read.
 
 use harness::{Pair, Place, Receiver, shell};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 /// Every byte that a name may have, and names as long as they may be.
 #[test]
@@ -71,5 +72,21 @@ fn deep_directories() {
     pair.run("for i in $(seq 100); do mkdir directory-$i; cd directory-$i; echo $i > file; done");
     pair.assert_mirrored();
     pair.run("mv directory-1/directory-2 up; rm -r directory-1; mv up/directory-3 .; rm -r up");
+    pair.assert_mirrored();
+}
+
+/// More than the receiver may have files open.
+#[test]
+fn a_file_with_thousands_of_names() {
+    let mut pair = Pair::start();
+    let receiver = Pid::from_raw(pair.receiver.daemon().pid().cast_signed());
+    let few = Rlimit {
+        current: Some(512),
+        maximum: Some(512),
+    };
+    prlimit(receiver, Resource::Nofile, few).expect("limit the receiver");
+    let script =
+        "import os; open('0', 'w').close(); [os.link('0', str(name)) for name in range(1, 3000)]";
+    pair.run(&format!("python3 -c \"{script}\""));
     pair.assert_mirrored();
 }

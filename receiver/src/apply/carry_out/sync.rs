@@ -11,6 +11,8 @@ use crate::store::StoreError;
 /// With more steps than this the whole file system is synced: each fsync of its own costs a commit of
 /// the journal.
 const ONE_BY_ONE_MAX: usize = 8;
+/// Descriptors that wait to be synced. One step may be a file that gets thousands of names.
+const EACH_MAX: usize = 64;
 
 /// What has to be made durable.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ impl Sync {
 
     /// A file's content and attributes.
     pub(super) fn file(&mut self, file: impl AsFd) -> io::Result<()> {
-        if let Self::Each(each) = self {
+        if let Some(each) = self.each() {
             each.push(file.as_fd().try_clone_to_owned()?);
         }
         Ok(())
@@ -40,11 +42,22 @@ impl Sync {
 
     /// A directory's entries and attributes.
     pub(super) fn directory(&mut self, directory: impl AsFd) -> io::Result<()> {
-        if let Self::Each(each) = self {
+        if let Some(each) = self.each() {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             each.push(rustix::fs::openat(directory, c".", flags, Mode::empty())?);
         }
         Ok(())
+    }
+
+    /// Where one more waits, if they go one by one.
+    fn each(&mut self) -> Option<&mut Vec<OwnedFd>> {
+        if matches!(self, Self::Each(each) if each.len() >= EACH_MAX) {
+            *self = Self::FileSystem;
+        }
+        match self {
+            Self::Each(each) => Some(each),
+            Self::FileSystem => None,
+        }
     }
 
     /// A directory that is at a place.
@@ -69,5 +82,29 @@ impl Sync {
             path: "mirror".into(),
             source: error.into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many as a file may have names, and more than a process may have descriptors.
+    #[test]
+    fn few_descriptors_wait() {
+        let directory = std::fs::File::open("/").unwrap();
+        let mut sync = Sync::for_steps(1);
+        for name in 0..65_000 {
+            sync.directory(&directory).unwrap();
+            let waiting = match &sync {
+                Sync::Each(each) => each.len(),
+                Sync::FileSystem => 0,
+            };
+            assert!(waiting <= EACH_MAX, "{waiting} at {name}");
+        }
+        assert!(
+            matches!(sync, Sync::FileSystem),
+            "they are synced all the same"
+        );
     }
 }
