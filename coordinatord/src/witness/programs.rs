@@ -50,10 +50,11 @@ impl Programs {
         let started_ticks = ticks(actor.started);
         let running = Program::of(actor.process)
             .filter(|program| program.process.started_ticks == started_ticks);
-        let origin = running.map_or_else(
-            || self.ended(actor, look_up(actor.process)),
-            |program| program.origin(actor.user),
-        );
+        let origin = match running.map(|program| program.origin(actor.user)) {
+            Some(origin) if !origin.executable.is_empty() => origin,
+            Some(ending) => ending_as(ending, look_up(actor.process)),
+            None => self.ended(actor, look_up(actor.process)),
+        };
         let id = self.origins.id(origin);
         self.actors.insert(actor.clone(), id);
         id
@@ -72,9 +73,12 @@ impl Programs {
             let user = std::fs::metadata(format!("/proc/{process}")).ok()?.uid();
             Some(Program::of(process)?.origin(user))
         };
-        let origin = running()
-            .or_else(|| look_up(process).map(|program| self.told(process, &program)))
-            .unwrap_or_else(|| nobody(process));
+        let origin = match running() {
+            Some(origin) if !origin.executable.is_empty() => origin,
+            Some(ending) => ending_as(ending, look_up(process)),
+            None => look_up(process)
+                .map_or_else(|| nobody(process), |program| self.told(process, &program)),
+        };
         let id = self.origins.id(origin);
         self.processes.insert(process, id);
         id
@@ -111,6 +115,15 @@ impl Programs {
     }
 }
 
+/// One that is still there, but has let go of what it was started from: the kernel remembers that.
+fn ending_as(mut ending: Origin, known: Option<KnownProgram>) -> Origin {
+    let same = |known: &KnownProgram| ticks(known.started) == ending.started_ticks;
+    if let Some(known) = known.filter(same) {
+        ending.executable = text(&known.executable);
+    }
+    ending
+}
+
 /// It has ended, or lives where we can't see it.
 fn nobody(process: u32) -> Origin {
     Origin {
@@ -143,17 +156,52 @@ mod tests {
         }
     }
 
-    #[test]
-    fn one_that_has_ended_is_still_known() {
-        let origins = Arc::<Origins>::default();
-        let mut programs = Programs::new(Arc::clone(&origins));
-        let known = KnownProgram {
-            started: 1_230_000_000,
+    fn gone(started: u64) -> KnownProgram {
+        KnownProgram {
+            started,
             user: 5,
             cgroup: 0,
             name: *b"gone\0\0\0\0\0\0\0\0\0\0\0\0",
             executable: b"/bin/gone".to_vec(),
+        }
+    }
+
+    /// Dead, and not buried.
+    #[test]
+    fn one_that_is_just_ending_is_known_by_what_it_was_started_from() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let process = child.id();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while std::fs::read_link(format!("/proc/{process}/exe")).is_ok() {
+            assert!(std::time::Instant::now() < deadline, "it ends");
+            std::thread::yield_now();
+        }
+        let began = Program::of(process).unwrap().process.started_ticks;
+        let began = began * (NANOSECONDS / clock_ticks_per_second());
+        let origins = Arc::<Origins>::default();
+        let executables = |known: &KnownProgram| {
+            let mut programs = Programs::new(Arc::clone(&origins));
+            let actor = Actor {
+                started: began,
+                ..actor(process)
+            };
+            let ids = [
+                programs.of_process(process, |_| Some(known.clone())),
+                programs.of_actor(&actor, |_| Some(known.clone())),
+            ];
+            ids.map(|id| origins.origin(id).executable)
         };
+        assert_eq!(executables(&gone(began)), ["/bin/gone"; 2]);
+        let another = gone(began - NANOSECONDS);
+        assert_eq!(executables(&another), [""; 2]);
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn one_that_has_ended_is_still_known() {
+        let origins = Arc::<Origins>::default();
+        let mut programs = Programs::new(Arc::clone(&origins));
+        let known = gone(1_230_000_000);
         let id = programs.of_actor(&actor(u32::MAX), |_| Some(known.clone()));
         let origin = origins.origin(id);
         assert_eq!((origin.pid, origin.uid), (u32::MAX, 5));
