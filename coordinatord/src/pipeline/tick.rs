@@ -6,6 +6,7 @@ use everwrite_protocol::control::ReconcileAnswer;
 
 use super::{Pipeline, ScanListed, TICK};
 use crate::clock::{self, wall_clock};
+use crate::look::LookAhead;
 use crate::reconcile::{Scan, ScanReason};
 use everwrite_protocol::ids::{SequenceNumber, Timestamp};
 
@@ -162,6 +163,7 @@ impl Pipeline {
             return;
         };
         self.scan_listed = None;
+        self.state.ahead = LookAhead::default();
         self.account.tally.forget_directories();
         self.last_scan_cost = clock::since(scan.started);
         self.last_scan_end = Some((clock::now(), wall_clock()));

@@ -1,22 +1,26 @@
 //! Listing directories: for scans, for new directories, and where hints had to be widened.
 
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use anyhow::Result;
 use everwrite_protocol::ids::{FileId, Name};
 use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::Kind;
-use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::names::{At, Opened, Why};
-use super::state::{Delayed, ListingWork};
+use super::state::{Delayed, ListingWork, Waits};
 use super::{BULK_TIME, Effort, Round, State};
 use crate::clock;
 use crate::index::FileRow;
 use crate::intake::OriginId;
-use crate::look::{OpenDirectory, attributes_digest, read_attributes, stat_descriptor};
+use crate::look::{
+    Listed, NAMES_BELOW_MAX, NAMES_PER_JOB, OpenDirectory, attributes_digest, read_attributes,
+    stat_descriptor,
+};
 use crate::queue::{DirtyFile, Listing, Mark, Ticket};
-use crate::reconcile::{RootVerdict, Scan};
+use crate::reconcile::{RootVerdict, Scan, ScanReason};
 
 impl Round<'_> {
     /// Goes on with the listing under way, then with the next ones, until the batch is full or other
@@ -73,6 +77,7 @@ impl Round<'_> {
             scan: work.scan,
         };
         while let Some(name) = work.names.next() {
+            self.look_ahead(&open, &work);
             self.look_at(&at, &name, why)?;
             if let Some(scan) = self.state.scan.as_mut() {
                 scan.compared += 1;
@@ -114,8 +119,11 @@ impl Round<'_> {
             }
             Opened::Never => return Ok(None),
         };
-        match names_in(&open) {
-            Ok(names) => self.compare_names(&row, names, listing).map(Some),
+        match Listed::of(&open) {
+            Ok(listed) => {
+                self.look_ahead_below(&open, &listed.directories, listing.scan && listing.deep);
+                self.compare_names(&row, listed.names, listing).map(Some)
+            }
             Err(error) => {
                 self.trouble(&open.place, None, &error);
                 Ok(None)
@@ -135,8 +143,8 @@ impl Round<'_> {
             return Ok(None);
         };
         let stat = stat_descriptor(&directory)?;
-        let names = match names_in(&directory) {
-            Ok(names) => names,
+        let Listed { names, directories } = match Listed::of(&directory) {
+            Ok(listed) => listed,
             Err(error) => {
                 self.state.trouble(path, &error);
                 return Ok(None);
@@ -163,7 +171,34 @@ impl Round<'_> {
             bound
         };
         self.touched.insert(row.id);
+        self.look_ahead_below(&directory, &directories, listing.scan && listing.deep);
         self.compare_names(&row, names, listing).map(Some)
+    }
+
+    /// The directories of these names are listed next.
+    fn look_ahead_below(&mut self, directory: impl AsFd, names: &[Name], all: bool) {
+        if all && self.may_look_ahead() {
+            self.state.ahead.directories(directory, names);
+        }
+    }
+
+    /// What is far behind in a large directory.
+    fn look_ahead(&mut self, directory: impl AsFd, work: &ListingWork) {
+        let names = work.names.as_slice();
+        let due = names.len().is_multiple_of(NAMES_PER_JOB) && names.len() > NAMES_BELOW_MAX;
+        if due && work.scan && self.may_look_ahead() {
+            let far = &names[NAMES_BELOW_MAX..];
+            self.state
+                .ahead
+                .names(directory, &far[..far.len().min(NAMES_PER_JOB)]);
+        }
+    }
+
+    /// A scan that nobody waits for has time. (Where everything is to happen on one thread, it does.)
+    fn may_look_ahead(&self) -> bool {
+        let awaited = |scan: &Scan| scan.reason != ScanReason::Check || scan.thorough;
+        matches!(self.tools.waits, Waits::Beside(_))
+            && self.state.scan.as_ref().is_some_and(awaited)
     }
 
     /// Names at a root's top that no rule of theirs excludes. (Rules for directories are applied as
@@ -284,18 +319,4 @@ impl State {
             }
         }
     }
-}
-
-/// The names in a directory, sorted; `.` and `..` left out.
-fn names_in(directory: impl std::os::fd::AsFd) -> std::io::Result<Vec<Name>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let readable = openat(directory, ".", flags, Mode::empty())?;
-    let mut names = Vec::new();
-    for entry in Dir::read_from(readable)? {
-        if let Ok(name) = Name::new(entry?.file_name().to_bytes()) {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }

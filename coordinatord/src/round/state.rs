@@ -20,7 +20,7 @@ use crate::exclude::Excludes;
 use crate::front::Devices;
 use crate::index::Index;
 use crate::intake::{Intake, OriginId, Source, Sources};
-use crate::look::Accounts;
+use crate::look::{Accounts, LookAhead};
 use crate::network_backup::QueryClient;
 use crate::queue::{DirtyFile, Listing, Mark, Queue, Ticket};
 use crate::reconcile::{RootVerdict, Scan};
@@ -56,6 +56,8 @@ pub struct State {
     pub listing: Option<ListingWork>,
     /// The running scan.
     pub scan: Option<Scan>,
+    /// Looks at what that comes to.
+    pub ahead: LookAhead,
     /// Files mapped shared and writable: stores to them are not announced.
     pub mapped: HashMap<Inode, Mark>,
     /// Paths that could not be read, and why.
@@ -201,6 +203,7 @@ impl State {
             delayed_ever: 0,
             listing: None,
             scan: None,
+            ahead: LookAhead::default(),
             mapped: HashMap::new(),
             troubles: BTreeMap::new(),
             attempts: HashMap::new(),
