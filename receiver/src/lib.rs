@@ -15,6 +15,7 @@
 //! - [`time_expression`]: moments as people write them.
 //! - [`verify`]: compares a store with what it should hold.
 //! - [`without_shim`]: keeps the daemons, here and at the source, from being heard themselves.
+//! - [`open_files`]: how many the daemons may have.
 //! - [`cli`]: the program's commands; [`answers`]: how commands answer, here and at the source.
 pub mod answers;
 pub mod apply;
@@ -25,6 +26,7 @@ pub mod identity;
 pub mod log;
 pub mod mirror;
 pub mod network_backup;
+pub mod open_files;
 pub mod pairing;
 pub mod restore;
 pub mod serve;

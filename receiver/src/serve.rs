@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,25 +31,13 @@ pub struct Serve {
 /// Serves until SIGTERM or SIGINT. The first line on standard output is `listening on HOST:PORT`.
 pub fn serve(options: &Serve) -> anyhow::Result<()> {
     log_to_stderr();
-    allow_open_files();
+    crate::open_files::allow_most();
     let lock = claim(&options.store)?;
     let runtime = tokio::runtime::Runtime::new().context("start threads")?;
     let end = runtime.block_on(run(options));
     runtime.shutdown_timeout(END_MAX);
     drop(lock);
     end
-}
-
-/// Connections and stores take more descriptors than most systems allow at first.
-fn allow_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let most = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, most) {
-        tracing::warn!("raise the limit of open files: {error}");
-    }
 }
 
 async fn run(options: &Serve) -> anyhow::Result<()> {

@@ -1,7 +1,8 @@
 //! A root that is missing or suddenly empty is a fault, not a wish: halt, say so, delete nothing.
 
 use everwrite_protocol::control::State;
-use harness::{Pair, shell, tree};
+use harness::{DEADLINE, Pair, shell, tree, wait_for};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 fn with_files() -> Pair {
     let pair = Pair::start_with(|tree| {
@@ -92,4 +93,28 @@ fn emptied_on_purpose() {
             .next()
             .is_none()
     );
+}
+
+/// A root that can't be opened for want of descriptors is not missing: it is tried again, and nothing is halted.
+#[test]
+fn too_few_descriptors() {
+    let mut pair = with_files();
+    let daemon = pair.source.daemon();
+    let process = Pid::from_raw(daemon.pid().cast_signed());
+    let few = |limit: Rlimit| Rlimit {
+        current: Some(1),
+        ..limit
+    };
+    let before = getrlimit(Resource::Nofile);
+    prlimit(process, Resource::Nofile, few(before.clone())).expect("limit the coordinator");
+    shell(&pair.tree, "echo more > more");
+    wait_for("it says what it lacks", DEADLINE, || {
+        let log = pair.source.daemon().log();
+        log.contains("open a root: Too many open files")
+            .then_some(())
+    });
+    prlimit(process, Resource::Nofile, before).expect("no limit any more");
+    pair.assert_mirrored();
+    let log = pair.source.daemon().log();
+    assert!(!log.contains("halted"), "{log}");
 }

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: Arguments) -> Result<()> {
+    everwrite_receiver::open_files::allow_most();
     let paths = Paths::resolve(arguments.home.as_deref()).context("find the home directory")?;
     let paths = match arguments.config {
         Some(file) => paths.with_config_file(file),

@@ -53,6 +53,7 @@ use std::time::{Duration, Instant};
 
 use everwrite_protocol::control::{AttachedProcess, Coverage, ShimCapture};
 use everwrite_protocol::wire::Origin;
+use everwrite_receiver::open_files;
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -72,6 +73,7 @@ use hall::Hall;
 use lane::LaneReport;
 use policy::Policy;
 use reader::{Figures, News, Reader};
+use room::Room;
 use socket::Claim;
 
 use crate::clock;
@@ -101,7 +103,7 @@ impl Intake {
         let hall = Hall {
             policy,
             origins: Arc::default(),
-            room: Arc::default(),
+            room: Arc::new(Room::within(open_files::limit())),
             bell: Arc::new(Bell::new().map_err(resources("make the doorbell"))?),
             ends: Arc::new(Ends::new().map_err(resources("watch for the end of processes"))?),
             news,

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Segments at once. Each costs a descriptor here, and memory as far as it is used.
 pub(super) const SEGMENTS_MAX: usize = 4096;
-/// Segments of one user, so that nobody can use up the room of all.
-const USER_SEGMENTS_MAX: usize = SEGMENTS_MAX / 4 * 3;
+/// Descriptors for all else that a coordinator does, where there are so many: directories and files that it looks at,
+/// those that it keeps, lines, the witness.
+const OTHER_FILES: usize = 768;
 /// Segments of one process: one for each image it was and each epoch it lived in.
 const PROCESS_SEGMENTS_MAX: usize = 16;
 
 /// Counts the places taken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Room {
+    most: usize,
     counts: Mutex<Counts>,
 }
 
@@ -33,13 +35,27 @@ pub(super) struct Place {
 }
 
 impl Room {
+    /// Room for as many as leave enough of these descriptors.
+    pub(super) fn within(open_files: usize) -> Self {
+        let most = open_files.saturating_sub(OTHER_FILES).max(open_files / 4);
+        Self {
+            most: most.min(SEGMENTS_MAX),
+            counts: Mutex::default(),
+        }
+    }
+
+    /// Those of one user, so that nobody can use up the room of all.
+    fn most_of_user(&self) -> usize {
+        self.most / 4 * 3
+    }
+
     /// A place for a segment, if there is one.
     pub(super) fn enter(self: &Arc<Self>, user: u32, process: u32) -> Option<Place> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let of_user = counts.users.get(&user).copied().unwrap_or(0);
         let of_process = counts.processes.get(&process).copied().unwrap_or(0);
-        if counts.all >= SEGMENTS_MAX
-            || of_user >= USER_SEGMENTS_MAX
+        if counts.all >= self.most
+            || of_user >= self.most_of_user()
             || of_process >= PROCESS_SEGMENTS_MAX
         {
             return None;
@@ -90,15 +106,22 @@ mod tests {
 
     #[test]
     fn places_are_limited_and_come_back() {
-        let room = Arc::new(Room::default());
+        let room = Arc::new(Room::within(100_000));
         let mut places: Vec<_> = (0..16).map(|_| room.enter(1, 1).unwrap()).collect();
         assert!(room.enter(1, 1).is_none(), "one process");
         places.extend((2..).map_while(|process| room.enter(1, process)));
-        assert_eq!(places.len(), USER_SEGMENTS_MAX, "one user");
+        assert_eq!(places.len(), SEGMENTS_MAX / 4 * 3, "one user");
         places.extend((1_000_000..).map_while(|process| room.enter(2, process)));
         assert_eq!(places.len(), SEGMENTS_MAX);
         places.clear();
         assert_eq!(room.processes(), 0);
         assert!(room.enter(1, 1).is_some());
+    }
+
+    #[test]
+    fn descriptors_are_left_for_the_rest() {
+        for (open_files, most) in [(256, 64), (1024, 256), (4096, 3328), (524_288, 4096)] {
+            assert_eq!(Room::within(open_files).most, most, "{open_files}");
+        }
     }
 }

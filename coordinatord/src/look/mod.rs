@@ -8,6 +8,7 @@ mod decide;
 mod directories;
 mod listed;
 mod stat;
+mod want;
 
 pub use accounts::Accounts;
 pub use ahead::{LookAhead, NAMES_BELOW_MAX, NAMES_PER_JOB};
@@ -16,3 +17,4 @@ pub use decide::{NameVerdict, decide_name, is_same};
 pub use directories::{Directories, DirectoryGone, OpenDirectory, Place};
 pub use listed::Listed;
 pub use stat::{Stat, stat_at, stat_descriptor};
+pub use want::is_want;

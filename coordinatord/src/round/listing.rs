@@ -1,9 +1,10 @@
 //! Listing directories: for scans, for new directories, and where hints had to be widened.
 
+use std::io::Error;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use everwrite_protocol::ids::{FileId, Name};
 use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::Kind;
@@ -16,8 +17,8 @@ use crate::clock;
 use crate::index::FileRow;
 use crate::intake::OriginId;
 use crate::look::{
-    Listed, NAMES_BELOW_MAX, NAMES_PER_JOB, OpenDirectory, attributes_digest, read_attributes,
-    stat_descriptor,
+    Listed, NAMES_BELOW_MAX, NAMES_PER_JOB, OpenDirectory, attributes_digest, is_want,
+    read_attributes, stat_descriptor,
 };
 use crate::queue::{DirtyFile, Listing, Mark, Ticket};
 use crate::reconcile::{RootVerdict, Scan, ScanReason};
@@ -120,6 +121,7 @@ impl Round<'_> {
             Opened::Never => return Ok(None),
         };
         match Listed::of(&open) {
+            Err(error) if is_want(&error) => Err(error).context("list a directory"),
             Ok(listed) => {
                 self.look_ahead_below(&open, &listed.directories, listing.scan && listing.deep);
                 self.compare_names(&row, listed.names, listing).map(Some)
@@ -138,13 +140,19 @@ impl Round<'_> {
         };
         let path = root.path.clone();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let Ok(directory) = openat(CWD, &path, flags, Mode::empty()) else {
-            self.state.judge(row.id, None)?;
-            return Ok(None);
+        let directory = match openat(CWD, &path, flags, Mode::empty()).map_err(Error::from) {
+            Ok(directory) => directory,
+            // It may be there all the same.
+            Err(error) if is_want(&error) => return Err(error).context("open a root"),
+            Err(_) => {
+                self.state.judge(row.id, None)?;
+                return Ok(None);
+            }
         };
         let stat = stat_descriptor(&directory)?;
         let Listed { names, directories } = match Listed::of(&directory) {
             Ok(listed) => listed,
+            Err(error) if is_want(&error) => return Err(error).context("list a root"),
             Err(error) => {
                 self.state.trouble(path, &error);
                 return Ok(None);

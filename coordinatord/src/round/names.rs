@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use everwrite_protocol::ids::{FileId, Name};
 use everwrite_protocol::local::Inode;
 use everwrite_protocol::wire::Kind;
@@ -15,7 +15,7 @@ use super::account::Sides;
 use crate::exclude::Excludes;
 use crate::index::FileRow;
 use crate::look::{
-    DirectoryGone, NameVerdict, OpenDirectory, Place, Stat, decide_name, is_same, stat_at,
+    DirectoryGone, NameVerdict, OpenDirectory, Place, Stat, decide_name, is_same, is_want, stat_at,
 };
 use crate::queue::Mark;
 use crate::reconcile::RootVerdict;
@@ -259,6 +259,9 @@ impl Round<'_> {
             Err(DirectoryGone::Root(root)) => {
                 self.state.queue_root(root, mark)?;
                 Ok(Opened::Never)
+            }
+            Err(DirectoryGone::Failed(error)) if is_want(&error) => {
+                Err(error).context("open a directory")
             }
             Err(DirectoryGone::Failed(error)) => {
                 if let Some((root, names)) = self.state.index.way_to(row.id)? {
