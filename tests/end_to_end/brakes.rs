@@ -106,7 +106,7 @@ fn too_few_descriptors() {
         ..limit
     };
     let before = getrlimit(Resource::Nofile);
-    prlimit(process, Resource::Nofile, few(before.clone())).expect("limit the coordinator");
+    prlimit(process, Resource::Nofile, few(before)).expect("limit the coordinator");
     shell(&pair.tree, "echo more > more");
     wait_for("it says what it lacks", DEADLINE, || {
         let log = pair.source.daemon().log();
