@@ -101,19 +101,18 @@ fn too_few_descriptors() {
     let mut pair = with_files();
     let daemon = pair.source.daemon();
     let process = Pid::from_raw(daemon.pid().cast_signed());
-    let few = |limit: Rlimit| Rlimit {
+    let few = Rlimit {
         current: Some(1),
-        ..limit
+        ..getrlimit(Resource::Nofile)
     };
-    let before = getrlimit(Resource::Nofile);
-    prlimit(process, Resource::Nofile, few(before)).expect("limit the coordinator");
-    shell(&pair.tree, "echo more > more");
+    let before = prlimit(process, Resource::Nofile, few).expect("limit the coordinator");
+    pair.run("echo more > more");
     wait_for("it says what it lacks", DEADLINE, || {
         let log = pair.source.daemon().log();
         log.contains("open a root: Too many open files")
             .then_some(())
     });
-    prlimit(process, Resource::Nofile, before).expect("no limit any more");
+    prlimit(process, Resource::Nofile, before).expect("the limit as it was");
     pair.assert_mirrored();
     let log = pair.source.daemon().log();
     assert!(!log.contains("halted"), "{log}");
