@@ -143,7 +143,7 @@ pub(crate) fn pass_on() {
         && epoch == policy::epoch()
     {
         hull::pass_on(lane.segment());
-        range::ring(lane);
+        range::wake(lane);
     }
 }
 

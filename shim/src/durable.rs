@@ -113,7 +113,7 @@ fn waits_in_vain(page: &'static PolicyPage) -> bool {
 fn is_stored(page: &PolicyPage, lane: Lane, limit_ns: u64) -> bool {
     let header = &lane.segment().header;
     let number = header.durable_asked.fetch_add(1, AcqRel).wrapping_add(1);
-    range::ring(lane);
+    range::wake(lane);
     let until = kernel::monotonic_ns().saturating_add(limit_ns);
     loop {
         // Read before the clock: once this call's time is over, a later call's answer says nothing of it.

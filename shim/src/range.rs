@@ -6,7 +6,7 @@
 use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 
 use everwrite_protocol::local::segment::{
-    DONE, INTENT, RANGE_SLOTS, RangeSlot, SHARDS, control, operation,
+    ASLEEP, AWAKE, DONE, INTENT, RANGE_SLOTS, RangeSlot, SHARDS, control, operation,
 };
 use everwrite_protocol::local::{Inode, PolicyPage};
 
@@ -238,7 +238,7 @@ impl Ticket {
         match self.place {
             Place::Hull(lane) => {
                 hull::raise(lane.segment(), &event);
-                ring(lane);
+                wake(lane);
             }
             _ => hull::remember(&event),
         }
@@ -377,6 +377,7 @@ fn claim(lane: Lane, file: File, change: Change) -> Place {
             thread.last.set(slot);
             thread.last_position.set(position);
             count(lane);
+            wake_in_time(lane, position, SLOTS);
             Place::Slot {
                 slot,
                 position,
@@ -442,15 +443,27 @@ pub(crate) fn count(lane: Lane) {
 /// Wakes the reader if it sleeps.
 #[inline(always)]
 pub(crate) fn ring(lane: Lane) {
-    if lane.doorbell().sleeping.load(Relaxed) != 0 {
+    if lane.doorbell().reader.load(Relaxed) == ASLEEP {
         wake(lane);
     }
 }
 
+/// Wakes the reader also if it dozes.
 #[cold]
 #[inline(never)]
-fn wake(lane: Lane) {
-    if process::may_make_calls() && lane.doorbell().sleeping.swap(0, AcqRel) != 0 {
-        kernel::futex_wake_one(&lane.doorbell().sleeping);
+pub(crate) fn wake(lane: Lane) {
+    let word = &lane.doorbell().reader;
+    // Most often it is awake, and its cache line is left alone.
+    if word.load(Relaxed) != AWAKE && process::may_make_calls() && word.swap(AWAKE, AcqRel) != AWAKE
+    {
+        kernel::futex_wake_one(word);
+    }
+}
+
+/// A slot of a ring of so many was claimed: who dozes is to come before it is full.
+#[inline(always)]
+pub(crate) fn wake_in_time(lane: Lane, position: u64, slots: u64) {
+    if position.is_multiple_of(slots / 4) {
+        wake(lane);
     }
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use everwrite_protocol::local::segment::Doorbell;
+use everwrite_protocol::local::segment::{ASLEEP, AWAKE, DOZING, Doorbell};
 use rustix::io::Errno;
 use rustix::thread::futex;
 use rustix::time::Timespec;
@@ -58,23 +58,36 @@ impl Bell {
         self.called.store(true, SeqCst);
         self.disarm();
         // Can't fail: the word is mapped. And if it did, the reader wakes by itself.
-        let _ = futex::wake(&self.doorbell.sleeping, futex::Flags::empty(), 1);
+        let _ = futex::wake(&self.doorbell.reader, futex::Flags::empty(), 1);
         self.reader.get().map(Thread::unpark);
     }
 
     /// Asks shims to ring. A round through all segments must follow before [`Self::sleep`].
     pub(super) fn arm(&self) {
-        self.doorbell.sleeping.store(1, SeqCst);
+        self.doorbell.reader.store(ASLEEP, SeqCst);
     }
 
     /// Asks shims not to ring: the reader is on its rounds anyway.
     pub(super) fn disarm(&self) {
-        self.doorbell.sleeping.store(0, SeqCst);
+        self.doorbell.reader.store(AWAKE, SeqCst);
     }
 
     /// Waits, armed, for a shim or the daemon to ring. True when it was rung: the bell is no longer
     /// armed then.
     pub(super) fn sleep(&self, longest: Duration) -> bool {
+        self.wait(ASLEEP, longest)
+    }
+
+    /// Waits a moment, as more is likely to come. True when a shim could not wait for that, or the daemon.
+    pub(super) fn doze(&self, longest: Duration) -> bool {
+        self.doorbell.reader.store(DOZING, SeqCst);
+        let rung = self.wait(DOZING, longest);
+        self.disarm();
+        rung
+    }
+
+    /// Waits for as long as the word says `state`.
+    fn wait(&self, state: u32, longest: Duration) -> bool {
         if self.called.swap(false, SeqCst) {
             return true;
         }
@@ -82,8 +95,8 @@ impl Bell {
             tv_sec: i64::try_from(longest.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(longest.subsec_nanos()),
         };
-        let word = &self.doorbell.sleeping;
-        let waited = futex::wait(word, futex::Flags::empty(), 1, Some(&timeout));
+        let word = &self.doorbell.reader;
+        let waited = futex::wait(word, futex::Flags::empty(), state, Some(&timeout));
         self.called.swap(false, SeqCst) || waited != Err(Errno::TIMEDOUT)
     }
 
@@ -146,7 +159,7 @@ mod tests {
     fn a_shim_that_swapped_the_word_is_heard() {
         let bell = Bell::new().unwrap();
         bell.arm();
-        assert_eq!(bell.doorbell.sleeping.swap(0, SeqCst), 1);
+        assert_eq!(bell.doorbell.reader.swap(0, SeqCst), 1);
         assert!(bell.sleep(LONG));
         bell.arm();
         assert!(!bell.sleep(Duration::from_millis(1)), "nobody rang");

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use everwrite_protocol::local::segment::{
-    DONE, Doorbell, FREE, HULL_NAMES, HULL_RANGE, INTENT, MESSAGE_SLOTS, RANGE_SLOTS, RangeSlot,
-    Segment, control, operation,
+    ASLEEP, AWAKE, DONE, Doorbell, FREE, HULL_NAMES, HULL_RANGE, INTENT, MESSAGE_SLOTS,
+    RANGE_SLOTS, RangeSlot, Segment, control, operation,
 };
 use everwrite_protocol::local::{
     FileModification, HELLO_BYTES_MAX, Hello, Inode, LOCAL_VERSION, MESSAGE_BYTES_MAX,
@@ -208,8 +208,8 @@ pub(super) struct Attached {
 impl Attached {
     /// Rings, as a shim does after DONE.
     pub(super) fn ring(&self) {
-        let word = &self.doorbell.sleeping;
-        if word.load(Acquire) == 1 && word.swap(0, AcqRel) == 1 {
+        let word = &self.doorbell.reader;
+        if word.load(Acquire) == ASLEEP && word.swap(AWAKE, AcqRel) != AWAKE {
             rustix::thread::futex::wake(word, rustix::thread::futex::Flags::empty(), 1).unwrap();
         }
     }

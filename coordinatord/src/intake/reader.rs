@@ -139,6 +139,10 @@ impl Reader {
                     self.bell.arm();
                     (armed, rung) = (true, false);
                 }
+                Wait::Doze(longest) => {
+                    rung = self.bell.doze(longest);
+                    armed = false;
+                }
                 Wait::Pause(pause) => {
                     self.bell.disarm();
                     (armed, rung) = (false, false);

@@ -239,14 +239,23 @@ pub struct Segment {
 
 /// The doorbell: one page shared by the coordinator and all shims, handed out with each segment.
 ///
-/// The coordinator stores 1 in `sleeping` before it waits on that word with `futex(2)`. A shim that
-/// has published DONE and reads 1 swaps in 0 and, if it was the one to do so, wakes one waiter.
-/// The coordinator never trusts it: it also wakes by itself.
+/// The coordinator stores [`ASLEEP`] or [`DOZING`] in `reader` before it waits on that word with `futex(2)`. A
+/// shim that has published DONE and reads [`ASLEEP`] swaps in [`AWAKE`] and, if it was the one to do so, wakes
+/// one waiter. Who dozes will look by itself within milliseconds, and is woken only where that is too long: when
+/// a quarter of a ring has been used, and for what is waited for. The coordinator never trusts it: it also wakes
+/// by itself.
 #[repr(C, align(4096))]
 pub struct Doorbell {
-    /// 1: the reader sleeps on this word.
-    pub sleeping: AtomicU32,
+    /// What the reader does.
+    pub reader: AtomicU32,
 }
+
+/// The reader is on its rounds.
+pub const AWAKE: u32 = 0;
+/// It waits for whatever comes.
+pub const ASLEEP: u32 = 1;
+/// It waits a moment, so that more comes together.
+pub const DOZING: u32 = 2;
 
 /// Size of a segment in bytes, a whole number of pages.
 pub const SEGMENT_BYTES: usize = size_of::<Segment>();

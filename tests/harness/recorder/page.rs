@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Duration;
 
-use everwrite_protocol::local::segment::Doorbell;
+use everwrite_protocol::local::segment::{ASLEEP, AWAKE, Doorbell};
 use everwrite_protocol::local::{LOCAL_VERSION, POLICY_BYTES, POLICY_MAGIC, PolicyPage};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
@@ -110,12 +110,17 @@ pub(super) fn beat(page: &PolicyPage) {
 /// Sleeps until a shim rings, or for `limit`.
 pub(super) fn wait(doorbell: &Doorbell, limit: Duration) {
     use rustix::thread::futex;
-    doorbell.sleeping.store(1, Relaxed);
+    doorbell.reader.store(ASLEEP, Relaxed);
     let limit = futex::Timespec {
         tv_sec: 0,
         tv_nsec: i64::from(limit.subsec_nanos()),
     };
     // Rung, over, or cut short: in every case it is time to look.
-    let _ = futex::wait(&doorbell.sleeping, futex::Flags::empty(), 1, Some(&limit));
-    doorbell.sleeping.store(0, Relaxed);
+    let _ = futex::wait(
+        &doorbell.reader,
+        futex::Flags::empty(),
+        ASLEEP,
+        Some(&limit),
+    );
+    doorbell.reader.store(AWAKE, Relaxed);
 }
