@@ -276,6 +276,16 @@ pub(crate) struct Pending {
     pub(crate) through: c_int,
 }
 
+impl Pending {
+    /// Is nothing to be done?
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.then, Then::Nothing)
+            && matches!(self.change, Announced::Nothing)
+            && self.message.is_none()
+            && self.through == NOWHERE
+    }
+}
+
 /// In the place of a descriptor.
 pub(crate) const NOWHERE: c_int = -1;
 

@@ -1,5 +1,6 @@
 //! The way of every hooked call: a stub of two instructions brings the number of its [`Row`] to the dispatcher
-//! ([`crate::arch`]), which keeps the arguments, calls [`enter`], the real function, and [`leave`].
+//! ([`crate::arch`]), which keeps the arguments, calls [`enter`], the real function, and [`leave`]. Where
+//! nothing was announced it jumps to the real function instead.
 //! The dispatcher is the only frame between a program and the real function, and says how to unwind
 //! it: cancellation goes through there.
 //!
@@ -57,18 +58,26 @@ pub(crate) struct Frame {
     pending: Pending,
 }
 
+/// What the dispatcher does next. Comes back in two registers.
+#[repr(C)]
+pub(crate) struct Way {
+    /// Address of the real function; 0: there is none.
+    real: usize,
+    /// 0: nothing is to be done when it has returned, so it is jumped to, with no frame of ours below it.
+    returns: usize,
+}
+
 /// Size of a [`Frame`].
 pub(crate) const FRAME_BYTES: usize = size_of::<Frame>();
 // Threads may have stacks of 16 KiB.
 const _: () = assert!(FRAME_BYTES <= 416 && FRAME_BYTES.is_multiple_of(16));
 
-/// Announces the call that will return to `caller`; gives the address of the real function, 0 when
-/// there is none.
+/// Announces the call that will return to `caller`.
 ///
 /// # Safety
 /// `frame` holds the words, and is memory of its size that nobody else uses.
 #[inline(never)]
-pub(crate) unsafe extern "C" fn enter(number: usize, frame: *mut Frame, caller: usize) -> usize {
+pub(crate) unsafe extern "C" fn enter(number: usize, frame: *mut Frame, caller: usize) -> Way {
     let (row, real) = match (table::ROWS.get(number), table::REAL.get(number)) {
         (Some(row), Some(real)) => (row, real.address_of_hash(row.hash)),
         // The stubs know only rows that exist.
@@ -83,7 +92,7 @@ pub(crate) unsafe extern "C" fn enter(number: usize, frame: *mut Frame, caller: 
         call = call.of_old_version();
     }
     // SAFETY: as the caller promises.
-    unsafe {
+    let returns = unsafe {
         (&raw mut (*frame).row).write(row);
         let pending = &raw mut (*frame).pending;
         (&raw mut (*pending).change).write(Announced::Nothing);
@@ -94,8 +103,12 @@ pub(crate) unsafe extern "C" fn enter(number: usize, frame: *mut Frame, caller: 
             let words = &(*frame).words;
             call::before(call, Arguments(words), &mut (*frame).pending);
         }
+        usize::from(!(*frame).pending.is_empty())
+    };
+    Way {
+        real: address,
+        returns,
     }
-    address
 }
 
 /// The real function returned `result`.

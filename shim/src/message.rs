@@ -1,7 +1,8 @@
 //! Two-phase message slots: what happens to names.
 
+use core::slice;
 use core::sync::atomic::{
-    AtomicU64,
+    AtomicU8, AtomicU64,
     Ordering::{Relaxed, Release},
 };
 
@@ -15,7 +16,7 @@ use everwrite_protocol::local::{FileModification, Inode, NAME_BYTES_MAX, NameCha
 
 use crate::attach::{self, Absence, Lane};
 use crate::hull::{self, Widened};
-use crate::range::{count, ring, thread_id};
+use crate::range::{count, ring, thread_id, wake, wake_in_time};
 use crate::{claim, policy};
 
 // A slot holds the longest message: two names, four inode words of at most 9 bytes, and four small
@@ -171,7 +172,7 @@ impl Ticket {
             (Place::Hull(lane), Wide::Directories(old, new)) => {
                 hull::raise(lane.segment(), &Widened::names(old));
                 hull::raise(lane.segment(), &Widened::names(new));
-                ring(lane);
+                wake(lane);
             }
             (Place::Memory, Wide::Directories(old, new)) => {
                 hull::remember(&Widened::names(old));
@@ -189,6 +190,7 @@ fn claim(lane: Lane, message: &FileModification<'_>) -> Option<(&'static Message
     slot.control
         .store(control(position, SLOTS, INTENT), Release);
     count(lane);
+    wake_in_time(lane, position, SLOTS);
     Some((slot, position))
 }
 
@@ -200,56 +202,31 @@ fn fill(slot: &MessageSlot, message: &FileModification<'_>) {
 /// Encodes `message` straight into shared memory, or memory like it, as every message of the shim is encoded: so
 /// the code is there once. Gives the bytes used, 0 if it did not fit, which the assertion at the top excludes.
 pub(crate) fn write_into(body: &[AtomicU64], message: &impl Encode) -> u32 {
-    let writer = Body {
-        words: body,
-        used: 0,
-        word: 0,
-    };
+    // SAFETY: the same memory byte by byte. Nobody in this process reads it until it has been written.
+    let room = unsafe { slice::from_raw_parts(body.as_ptr().cast(), size_of_val(body)) };
+    let writer = Body { room, used: 0 };
     let mut encoder = bincode::enc::EncoderImpl::new(writer, bincode::config::standard());
     let whole = message.encode(&mut encoder).is_ok();
-    let used = encoder.into_writer().finish();
-    if whole { used } else { 0 }
+    let used = encoder.into_writer().used;
+    if whole { used as u32 } else { 0 }
 }
 
-/// Writes bytes into a row of atomic words, little endian, each word once.
+/// Writes bytes one after the other: most pieces of a message are shorter than a word.
 struct Body<'a> {
-    words: &'a [AtomicU64],
-    used: u32,
-    word: u64,
-}
-
-impl Body<'_> {
-    fn push(&mut self, byte: u8) {
-        let shift = (self.used % 8).wrapping_mul(8);
-        self.word |= u64::from(byte).wrapping_shl(shift);
-        self.used = self.used.wrapping_add(1);
-        if self.used.is_multiple_of(8) {
-            self.store((self.used / 8).wrapping_sub(1));
-        }
-    }
-
-    fn store(&mut self, at: u32) {
-        if let Some(place) = self.words.get(at as usize) {
-            place.store(self.word, Relaxed);
-        }
-        self.word = 0;
-    }
-
-    fn finish(mut self) -> u32 {
-        if !self.used.is_multiple_of(8) {
-            self.store(self.used / 8);
-        }
-        self.used
-    }
+    room: &'a [AtomicU8],
+    used: usize,
 }
 
 impl Writer for Body<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        let room = self.words.len().saturating_mul(8);
-        if (self.used as usize).saturating_add(bytes.len()) > room {
-            return Err(EncodeError::UnexpectedEnd);
-        }
-        bytes.iter().for_each(|byte| self.push(*byte));
+        let end = self.used.saturating_add(bytes.len());
+        let places = self.room.get(self.used..end);
+        let places = places.ok_or(EncodeError::UnexpectedEnd)?;
+        places
+            .iter()
+            .zip(bytes)
+            .for_each(|(place, byte)| place.store(*byte, Relaxed));
+        self.used = end;
         Ok(())
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! found something      1 ms, shims need not ring
-//! 10 ms of that        3 ms, shims ring before a ring of theirs is full, and for what is waited for
-//! 4 ms without         asleep: shims ring; own rounds after 2, 4, 8, 16, 20, 20 … ms
+//! 10 ms of that        4 ms, shims ring before a ring of theirs is full, and for what is waited for
+//! 6 ms without         asleep: shims ring; own rounds after 2, 4, 8, 16, 20, 20 … ms
 //! 100 ms without       asleep: own rounds every 250 ms, for what only time brings (dead threads)
 //! rung for nothing     20 ms without listening, so that nobody can keep the reader running
 //! ```
@@ -14,9 +14,9 @@
 use std::time::{Duration, Instant};
 
 const ACTIVE: Duration = Duration::from_millis(1);
-const ACTIVE_AFTER: Duration = Duration::from_millis(4);
+const ACTIVE_AFTER: Duration = Duration::from_millis(6);
 const STEADY_AFTER: Duration = Duration::from_millis(10);
-const STEADY: Duration = Duration::from_millis(3);
+const STEADY: Duration = Duration::from_millis(4);
 const DROWSY_FIRST: Duration = Duration::from_millis(2);
 const DROWSY_MAX: Duration = Duration::from_millis(20);
 const DROWSY_AFTER: Duration = Duration::from_millis(100);
@@ -116,16 +116,16 @@ mod tests {
         let pause = |ms| Wait::Pause(Duration::from_millis(ms));
         let sleep = |ms| Wait::Sleep(Duration::from_millis(ms));
         assert_eq!(at(0, true), pause(1));
-        assert_eq!(at(3, false), pause(1));
-        assert_eq!(at(4, false), sleep(2));
+        assert_eq!(at(5, false), pause(1));
+        assert_eq!(at(6, false), sleep(2));
         assert_eq!(
-            [6, 10, 18, 34].map(|ms| at(ms, false)),
+            [8, 12, 20, 36].map(|ms| at(ms, false)),
             [4, 8, 16, 20].map(sleep)
         );
         assert_eq!(at(99, false), sleep(20));
         assert_eq!(at(100, false), sleep(250));
         assert_eq!(at(5_000, true), pause(1));
-        assert_eq!(at(5_004, false), sleep(2));
+        assert_eq!(at(5_006, false), sleep(2));
     }
 
     #[test]
@@ -141,9 +141,9 @@ mod tests {
         assert_eq!(at(10, true, false), Wait::Doze(STEADY));
         assert_eq!(at(12, true, true), Wait::Pause(ACTIVE), "a ring was full");
         assert_eq!(at(13, true, false), Wait::Doze(STEADY));
-        assert_eq!(at(16, false, false), Wait::Doze(STEADY));
-        assert_eq!(at(17, false, false), Wait::Sleep(DROWSY_FIRST));
-        assert_eq!(at(18, true, true), Wait::Pause(ACTIVE));
+        assert_eq!(at(17, false, false), Wait::Doze(STEADY));
+        assert_eq!(at(19, false, false), Wait::Sleep(DROWSY_FIRST));
+        assert_eq!(at(20, true, true), Wait::Pause(ACTIVE));
     }
 
     #[test]

@@ -201,12 +201,29 @@ macro_rules! frame {
         31: mov rbp, rsp
         32:"
     };
-    // The end, and what tells how to unwind it, see the `.eh_frame` section in the LSB: return address
-    // and caller's `rbp` are found from `rsp` up to 31, from `rbp` from 32 on, and from `rsp` at 33.
+    // The end.
     (end) => {
-        "leave
-        33: ret
-        34:
+        concat!(
+            "leave
+            33: ret\n",
+            $crate::arch::frame!(table)
+        )
+    };
+    // The same, or, if `r10` is 0, a jump to where `r11` says.
+    (end or jump) => {
+        concat!(
+            "leave
+            33: test r10, r10
+            je 35f
+            ret
+            35: jmp r11\n",
+            $crate::arch::frame!(table)
+        )
+    };
+    // What tells how to unwind it, see the `.eh_frame` section in the LSB: return address and caller's
+    // `rbp` are found from `rsp` up to 31, from `rbp` from 32 on, and from `rsp` from 33 on.
+    (table) => {
+        "34:
         .pushsection .eh_frame,\"a\",@unwind
         40: .long 42f - 41f
         41: .long 0
@@ -335,15 +352,18 @@ pub(crate) unsafe extern "C" fn dispatch() {
         "jmp 3f",
         "2:",
         "mov r11, rax",
+        "mov r10, rdx",
         "mov rdi, [rsp]",
         "mov rsi, [rsp + 8]",
         "mov rdx, [rsp + 16]",
         "mov rcx, [rsp + 24]",
         "mov r8, [rsp + 32]",
         "mov r9, [rsp + 40]",
+        "xor eax, eax",
+        "test r10, r10",
+        "je 4f",
         "push 0",
         "push [rsp + 56]",
-        "xor eax, eax",
         "call r11",
         "add rsp, 16",
         "mov [rsp + 64], rax",
@@ -352,7 +372,10 @@ pub(crate) unsafe extern "C" fn dispatch() {
         "call {leave}",
         "mov rax, [rsp + 64]",
         "3:",
-        frame!(end),
+        "push 1",
+        "pop r10",
+        "4:",
+        frame!(end or jump),
         frame_bytes = const crate::hook::FRAME_BYTES,
         enter = sym crate::hook::enter,
         leave = sym crate::hook::leave,
