@@ -74,8 +74,14 @@ pub(crate) enum Absence {
 }
 
 /// The lane of this process, made when first needed.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn lane(page: &PolicyPage) -> Result<Lane, Absence> {
+    lane_at_once(page)
+}
+
+/// The same for the path of every write.
+#[inline(always)]
+pub(crate) fn lane_at_once(page: &PolicyPage) -> Result<Lane, Absence> {
     known_lane(page).map_or_else(|| attach(page), Ok)
 }
 

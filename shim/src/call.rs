@@ -166,7 +166,7 @@ pub(crate) enum Call {
     /// Closes a descriptor.
     Close,
     /// Closes many descriptors.
-    CloseRange { last: Argument },
+    CloseRange { last: Argument, flags: Argument },
     /// Makes a descriptor stand for something else, or for the same with other flags.
     Replace(Argument),
     /// Makes a terminal the standard streams.
@@ -195,7 +195,7 @@ pub(crate) enum Call {
     Unshare,
     /// The program is about to see other directories: the coordinator's may not be among them.
     LeaveRoot,
-    /// `io_uring_setup`.
+    /// `io_uring_setup`, or what makes such a ring.
     Ring,
     /// `syscall`.
     ByNumber,
@@ -277,12 +277,11 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Is nothing to be done?
+    /// Is nothing to be done? (Where nothing is announced, nothing has to be durable.)
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self.then, Then::Nothing)
             && matches!(self.change, Announced::Nothing)
             && self.message.is_none()
-            && self.through == NOWHERE
     }
 }
 
@@ -336,6 +335,8 @@ pub(crate) enum Then {
     Spawned(usize),
     /// The program is among the users who are logged in.
     LoggedIn,
+    /// Negative: the filter that was asked for is not there.
+    Filtered,
     /// It is an error number: of this asynchronous call, which has ended unless it is in progress.
     Asked(*const c_void),
     /// It is the address of this mapping.
@@ -493,7 +494,11 @@ fn before_name(call: Call, words: Arguments<'_>, pending: &mut Pending) {
             descriptor::release(descriptor);
         }
         Call::Close => descriptor::release(words.int(0)),
-        Call::CloseRange { last } => {
+        Call::CloseRange { last, flags } => {
+            const CLOSE_RANGE_UNSHARE: c_int = 2;
+            if words.int(flags) & CLOSE_RANGE_UNSHARE != 0 {
+                descriptor::turn_off();
+            }
             let first = words.int(0).max(0) as u32;
             let last = if last == NONE {
                 u32::MAX
@@ -521,20 +526,31 @@ fn before_name(call: Call, words: Arguments<'_>, pending: &mut Pending) {
                 before(call, Arguments(&[a, b, c, d, e, f, 0, 0]), pending);
             }
         }
-        _ => before_process(call, words),
+        _ => before_process(call, words, pending),
     }
 }
 
-fn before_process(call: Call, words: Arguments<'_>) {
-    const PR_SET_SECCOMP: c_int = 22;
+fn before_process(call: Call, words: Arguments<'_>, pending: &mut Pending) {
     const CLONE_FILES: c_int = 0x400;
     match call {
-        Call::Filter => process::filter_comes(),
-        Call::ProcessControl if words.int(0) == PR_SET_SECCOMP => process::filter_comes(),
+        Call::Filter | Call::ProcessControl if asks_for_filter(call, words.int(0)) => {
+            process::filter_comes();
+            pending.then = Then::Filtered;
+        }
         Call::Unshare if words.int(0) & CLONE_FILES != 0 => descriptor::turn_off(),
         Call::LeaveRoot => leave_root(),
         Call::Ring => attach::ring_comes(),
         _ => {}
+    }
+}
+
+/// `seccomp(2)` also answers questions; those have higher numbers.
+fn asks_for_filter(call: Call, operation: c_int) -> bool {
+    const PR_SET_SECCOMP: c_int = 22;
+    const SECCOMP_SET_MODE_FILTER: c_int = 1;
+    match call {
+        Call::Filter => operation <= SECCOMP_SET_MODE_FILTER,
+        _ => operation == PR_SET_SECCOMP,
     }
 }
 
@@ -582,7 +598,8 @@ pub(crate) fn after(pending: &Pending, result: isize) {
         Then::Mapped(ref mapped) => mapping::after(mapped, result),
         Then::Unmapped(unmapped) => mapping::after_unmap(unmapped, result),
         Then::Unexpected { opens } => names::after_unexpected(opens, result),
-        Then::Begun(_) | Then::Asked(_) | Then::Listed(_) | Then::Nothing => {}
+        Then::Filtered if result < 0 => process::filter_did_not_come(),
+        Then::Begun(_) | Then::Asked(_) | Then::Listed(_) | Then::Filtered | Then::Nothing => {}
         // See `durable`.
         Then::Synced(_) | Then::Flushed(_) | Then::SyncedAll => {}
     }

@@ -99,7 +99,7 @@ const CALLS: &[(u16, Call)] = &[
         },
     ),
     (number::OPENAT2, OpenNew(at(0, 1))),
-    (number::CLOSE_RANGE, CloseRange { last: 1 }),
+    (number::CLOSE_RANGE, CloseRange { last: 1, flags: 2 }),
     (number::DUP, NewDescriptor { from: 0 }),
     (number::DUP3, Replace(1)),
     (number::FCNTL, DescriptorControl),

@@ -144,6 +144,8 @@ static FILTER: AtomicU32 = AtomicU32::new(FILTER_UNKNOWN);
 const FILTER_UNKNOWN: u32 = 0;
 const FILTER_NONE: u32 = 1;
 const FILTER_ON: u32 = 2;
+/// Added for each that comes.
+const FILTER_MORE: u32 = 4;
 
 /// Whether no seccomp filter stands between the shim and the kernel. Under a filter one unexpected
 /// call may be the end of the program.
@@ -162,12 +164,17 @@ pub(crate) fn is_free() -> bool {
 
 /// Whether a filter is known to be on: then not even the loader's calls are safe.
 pub(crate) fn is_filtered() -> bool {
-    FILTER.load(Relaxed) == FILTER_ON
+    FILTER.load(Relaxed) > FILTER_NONE
 }
 
-/// The program is about to put a filter on itself.
+/// The program is about to put a filter on itself. It may be there before the call returns, for other threads.
 pub(crate) fn filter_comes() {
-    FILTER.store(FILTER_ON, Relaxed);
+    FILTER.fetch_add(FILTER_MORE, Relaxed);
+}
+
+/// It was refused: programs ask for one that can't be, to learn whether there are filters.
+pub(crate) fn filter_did_not_come() {
+    FILTER.fetch_sub(FILTER_MORE, Relaxed);
 }
 
 #[cold]

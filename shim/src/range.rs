@@ -112,7 +112,7 @@ pub(crate) fn announce(page: &PolicyPage, file: File, change: Change) -> Ticket 
     if change.operation != operation::SYNC {
         policy::hold(page);
     }
-    let place = match attach::lane(page) {
+    let place = match attach::lane_at_once(page) {
         Ok(lane) => match coalesce(lane, file, change) {
             Some(place) => place,
             None => claim(lane, file, change),

@@ -92,7 +92,7 @@ impl Taken {
 /// Announces a plain write of up to `length` bytes (`u64::MAX`: not known).
 #[inline(never)]
 pub(crate) fn begin(page: &PolicyPage, known: Known, length: u64) -> Ticket {
-    let lane = match attach::lane(page) {
+    let lane = match attach::lane_at_once(page) {
         Ok(lane) if process::may_make_calls() => lane,
         Err(Absence::Later) => return apart(page, known, length),
         Err(Absence::Unheard) => {

@@ -54,6 +54,11 @@ hooks! { LIST:
     io_submit -> Int = Submit;
     io_getevents -> Int = Reap { events: 3 };
     io_pgetevents -> Int = Reap { events: 3 };
+    // Of liburing, which makes its system calls itself.
+    io_uring_setup -> Int = Ring;
+    io_uring_queue_init -> Int = Ring;
+    io_uring_queue_init_mem -> Int = Ring;
+    io_uring_queue_init_params -> Int = Ring;
     // These write to their files inside libc.
     updwtmp -> Void = AppendPath { path: 0 };
     updwtmpx -> Void = AppendPath { path: 0 };
@@ -133,8 +138,8 @@ hooks! { LIST:
     pclose -> Int = CloseStream;
     closedir -> Int = CloseDirectory;
     close | __close -> Int = Close;
-    close_range -> Int = CloseRange { last: 1 };
-    closefrom -> Void = CloseRange { last: NONE };
+    close_range -> Int = CloseRange { last: 1, flags: 2 };
+    closefrom -> Void = CloseRange { last: NONE, flags: NONE };
     dup -> Int = NewDescriptor { from: 0 };
     dup2 | __dup2 -> Int = Replace(1);
     dup3 -> Int = Replace(1);

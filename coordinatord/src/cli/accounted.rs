@@ -152,7 +152,7 @@ mod tests {
             "1,234 by the kernel alone, 2 by both",
             "/bin/a: 5 by the shim alone",
             "nobody knows who): 30 missed",
-            "/r/file-0  10 B: created, by a program without the shim",
+            "/r/file-0  10 B: created, no shim told of it",
             "10 more misses (--all)",
             "/r/brief: removed or replaced before its last writes were read",
         ] {

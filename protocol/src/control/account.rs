@@ -121,7 +121,7 @@ impl Miss {
     pub fn suspicion(&self) -> String {
         let who = match (self.cause, self.witness) {
             (MissCause::Mapped, _) => "and stores are not announced",
-            (_, false) => "by a program without the shim, and no witness runs",
+            (_, false) => "no shim told of it, and no witness runs",
             (_, true) => "and neither shim nor witness told of it",
         };
         format!("{}, {who}", self.cause.told())

@@ -34,6 +34,7 @@
 #include <utmp.h>
 #include <utmpx.h>
 #include <linux/aio_abi.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <shadow.h>
 #include <sys/socket.h>
@@ -170,6 +171,7 @@ C(open_by_handle_at, static struct { struct file_handle h; char room[128]; } h =
 C(creat, MUST(creat("new", 0600)); MUST(creat64("old", 0600))) \
 C(close, int f = new_file(); MUST(write(f, "x", 1)); MUST(close(f)); int g = open("new2", O_WRONLY | O_CREAT, 0600); MUST(write(g, "other", 5))) \
 C(close_range, int f = new_file(); MUST(write(f, "x", 1)); int (*x)(unsigned, unsigned, int) = optional("libc.so.6", "close_range"); MUST(x(f, f, 0)); int g = open("new2", O_WRONLY | O_CREAT, 0600); MUST(write(g, "other", 5))) \
+C(close_range_unshare, int f = new_file(); MUST(write(f, "x", 1)); int (*x)(unsigned, unsigned, int) = optional("libc.so.6", "close_range"); MUST(x(f, f, 2)); int g = open("new2", O_WRONLY | O_CREAT, 0600); MUST(write(g, "other", 5)); MUST(pwrite(g, "more", 4, 100))) \
 C(closefrom, void (*x)(int) = optional("libc.so.6", "closefrom"); int f = new_file(); MUST(write(f, "x", 1)); x(f); int g = open("new2", O_WRONLY | O_CREAT, 0600); must(f == g, "the same number"); MUST(write(g, "other", 5))) \
 C(dup, int f = new_file(), g = dup(f), h = open("new2", O_WRONLY | O_CREAT, 0600); MUST(write(f, "abc", 3)); MUST(write(g, "def", 3)); MUST(write(f, "ghi", 3)); MUST(write(h, "x", 1)); MUST(dup2(f, h)); MUST(write(h, "jkl", 3)); \
     MUST(dup3(g, h, O_CLOEXEC)); MUST(write(h, "mno", 3)); MUST(__dup2(f, 77)); MUST(write(77, "pqr", 3))) \
@@ -238,6 +240,11 @@ C(chroot, if (chroot(".")) exit(77); int f = new_file(); MUST(write(f, "inside",
 C(pivot_root, MUST(write(new_file(), "x", 1)); must(pivot_root("old", "nowhere") < 0, "no root")) \
 C(setns, int n = open("/proc/self/ns/uts", O_RDONLY); MUST(n); if (setns(n, 0)) exit(77); MUST(write(new_file(), "x", 1))) \
 C(ring, static char room[256]; int f = new_file(), r = syscall(SYS_io_uring_setup, 1, room); if (r < 0) exit(77); MUST(close(r)); MUST(write(f, "x", 1))) \
+C(ring_of_library, static char room[4096]; int f = new_file(), (*x)(unsigned, void *, unsigned) = optional("liburing.so.2", "io_uring_queue_init"); if (x(1, room, 0) < 0) exit(77); MUST(write(f, "x", 1))) \
+C(ring_of_parameters, static char room[4096], parameters[256]; int f = new_file(), (*x)(unsigned, void *, void *) = optional("liburing.so.2", "io_uring_queue_init_params"); if (x(1, room, parameters) < 0) exit(77); MUST(write(f, "x", 1))) \
+C(ring_in_memory, static char room[4096], parameters[256], memory[65536] __attribute__((aligned(4096))); int f = new_file(), (*x)(unsigned, void *, void *, void *, size_t) = optional("liburing.so.2", "io_uring_queue_init_mem"); if (x(1, room, parameters, memory, sizeof memory) < 0) exit(77); MUST(write(f, "x", 1))) \
+C(ring_by_library, static char parameters[256]; int f = new_file(), (*x)(unsigned, void *) = optional("liburing.so.2", "io_uring_setup"), r = x(1, parameters); if (r < 0) exit(77); MUST(close(r)); MUST(write(f, "x", 1))) \
+C(filter_refused, int answer = SECCOMP_RET_ALLOW; must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL) < 0, "no filter"); MUST(syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &answer)); must(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, 8) < 0, "a bad pointer"); must(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, NULL) < 0, "no filter"); MUST(write(new_file(), "x", 1)); MUST(mkdir("new2", 0700))) \
 C(fork, int f = new_file(); MUST(write(f, "parent", 6)); if (fork() == 0) { MUST(write(f, "child", 5)); MUST(pwrite(f, "x", 1, 1000)); _exit(0); } wait(NULL); MUST(write(f, "again", 5))) \
 C(vfork, int f = old_file(), g = new_file(); MUST(pwrite(f, "parent", 6, 0)); if (vfork() == 0) { dup2(g, f); MUST(write(f, "child", 5)); _exit(0); } wait(NULL); MUST(pwrite(f, "again", 5, 9000))) \
 C(vfork_first, if (vfork() == 0) { int f = open("new", O_WRONLY | O_CREAT, 0600); MUST(write(f, "child", 5)); _exit(0); } wait(NULL); int f = open("new2", O_WRONLY | O_CREAT, 0600); MUST(write(f, "parent", 6)); kill(getpid(), SIGKILL))

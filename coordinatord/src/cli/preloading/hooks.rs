@@ -13,8 +13,17 @@ use super::symbols;
 const FOR_SANITIZERS: &str = "__asan_default_options";
 
 /// What some libc may lack, and why.
-const ELSEWHERE: [(&[&str], &str); 5] = [
+const ELSEWHERE: [(&[&str], &str); 6] = [
     (&["io_getevents", "io_pgetevents", "io_submit"], "of libaio"),
+    (
+        &[
+            "io_uring_queue_init",
+            "io_uring_queue_init_mem",
+            "io_uring_queue_init_params",
+            "io_uring_setup",
+        ],
+        "of liburing",
+    ),
     (
         &["openat2", "pidfd_spawn", "pidfd_spawnp"],
         "of a newer C library",
