@@ -137,13 +137,17 @@ mod tests {
     }
 
     #[test]
-    fn the_daemon_wakes_a_sleeping_and_a_pausing_reader() {
+    fn the_daemon_wakes_a_reader_however_it_waits() {
         let slept = rung(|bell| {
             bell.arm();
             bell.sleep(LONG);
         });
         assert!(slept < LONG / 2);
         assert!(rung(|bell| bell.pause(LONG)) < LONG / 2);
+        let dozed = rung(|bell| {
+            bell.doze(LONG);
+        });
+        assert!(dozed < LONG / 2);
     }
 
     #[test]
