@@ -13,6 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::account::{self, Gap};
+use crate::clock::file_clock;
 use crate::config;
 use crate::exclude::Excludes;
 use crate::front::Devices;
@@ -394,6 +395,14 @@ fn inode(metadata: &fs::Metadata) -> Inode {
     Inode {
         device: metadata.dev(),
         inode: metadata.ino(),
+    }
+}
+
+/// Files are born and changed by a clock that goes in steps, of ten milliseconds at most.
+fn wait_for_other_file_times() {
+    let before = file_clock();
+    while file_clock().0 - before.0 < 20_000_000 {
+        std::thread::yield_now();
     }
 }
 

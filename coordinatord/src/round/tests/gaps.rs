@@ -4,7 +4,6 @@ use everwrite_protocol::control::GapCause;
 use rustix::fs::CWD;
 
 use super::*;
-use crate::clock::file_clock;
 
 /// A tree with a known `d/file`, of which everything is stored.
 fn known() -> Rig {
@@ -75,9 +74,7 @@ fn a_known_file_that_is_replaced_before_its_last_write_is_read() {
 fn give_the_number_to_another(rig: &Rig) -> Vec<String> {
     let old = rig.root.join("d/file");
     let number = fs::metadata(&old).unwrap().ino();
-    // Files are born by a clock that goes in steps, of ten milliseconds at most.
-    let before = file_clock();
-    while file_clock().0 - before.0 < 20_000_000 {}
+    wait_for_other_file_times();
     fs::remove_file(&old).unwrap();
     let mut names = Vec::new();
     while names.len() < 100 {

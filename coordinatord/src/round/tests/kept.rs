@@ -115,6 +115,8 @@ fn rewritten_and_grown(
 ) -> (Rig, Vec<u8>) {
     let mut rig = Rig::new();
     fs::write(rig.root.join("file"), content(length, 4)).unwrap();
+    // Else what the scan read may be out of date unseen, and the next look compares it with the receiver's.
+    wait_for_other_file_times();
     rig.settle();
     let last = content(grown, 5);
     let written = write_at_the_start(&rig, &last);
