@@ -400,8 +400,9 @@ fn inode(metadata: &fs::Metadata) -> Inode {
 
 /// Files are born and changed by a clock that goes in steps, of ten milliseconds at most.
 fn wait_for_other_file_times() {
-    let before = file_clock();
+    let (before, deadline) = (file_clock(), Instant::now() + Duration::from_secs(10));
     while file_clock().0 - before.0 < 20_000_000 {
+        assert!(Instant::now() < deadline, "the clock was set back");
         std::thread::yield_now();
     }
 }
